@@ -113,6 +113,7 @@
 //!   kernel/cancel/lifecycle  nodes are opened, polled, completed, dropped
 //!   kernel/task/cold_fields  what most tasks never need
 //!   kernel/task/header       what is known of a task without its future's type
+//!   kernel/callee            what is called when user code is entered
 //!   kernel/task/any_task     a counted reference to a task, in one word
 //!   kernel/task/cell_pool    the memory of ended tasks, kept for new ones
 //!   kernel/task/cell         a task's one allocation
@@ -124,6 +125,7 @@
 //!   kernel/queues            the ready queue and the tasks under one borrow
 //!   kernel/loop_cell         a cell whose borrows are checked, but for those of hot_paths
 //!   kernel/budget            how many operations may end in one poll
+//!   kernel/observers         who is told when user code is entered and left
 //!   kernel/loop_state        the parts of one loop
 //!   kernel/hot_paths         what every step, callback and timer does with the queues and timers
 //!   kernel/task/lookup       from keys and identities to tasks
@@ -133,6 +135,7 @@
 //!   kernel/task/waker        wakers that are keys; the current loop
 //!   kernel/note_wait         where futures note what they wait for
 //!   kernel/inspected         what an inspected loop notes of each call and step
+//!   kernel/observation       telling them: where entries into user code are measured and traced
 //!   kernel/enter             THE door into user code
 //!   kernel/proceed           taking from the budget of the current loop
 //!   kernel/wait/list         the wait queue of a primitive
@@ -331,6 +334,10 @@
 //!   interop/hyper/io         HyperIo: a byte stream as hyper's connection
 //!   interop/hyper/timer      HyperTimer
 //!   interop/hyper/executor   HyperExecutor
+//!   inspect/answer           the protocol of an inspector
+//!   inspect/client           one client of an inspector
+//!   inspect/watcher          the thread that serves them
+//!   inspect/inspector        Builder::inspector
 //!   async_drop               defer_async_drop
 //!   runner                   run, Runner
 //!   doctest                  what examples of the documentation set up
@@ -390,8 +397,8 @@
 //! - **answer**: what a scope replies to a request to cancel: it ends, or it goes on. `kernel/cancel/mod` says *vote*.
 //! - **budget**: how many operations a task may complete in one step before it has to suspend.
 //! - **background future**: a future that a loop polls for itself, and that is no task.
-//! - **instrumented**: said of a loop that has a context variable, a task hook or debug mode. Only there user code is entered
-//!   with a context and a clock.
+//! - **instrumented**: said of a loop that has a context variable, a task hook or an observer, such as debug mode. Only there
+//!   user code is entered with a context, and measured.
 //! - **propagated context**: the context variables that are copied to a worker thread.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -475,6 +482,7 @@ pub use executor::{
     run_in_executor, to_thread,
 };
 pub use inspect::call_graph::{CallGraph, capture_call_graph, format_call_graph, print_call_graph};
+pub use inspect::inspector::InspectorError;
 pub use inspect::metrics::Metrics;
 pub use inspect::snapshot::{LoopSnapshot, SourceInfo, TimerInfo};
 pub use inspect::task_info::{TaskInfo, TaskState, WaitInfo};

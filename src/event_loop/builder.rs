@@ -1,10 +1,14 @@
 //! `Builder`: the settings of a loop, and its creation.
 
+use std::fmt;
 use std::io;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event_loop::owner::EventLoop;
 use crate::kernel::clock::Clock;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::{LoopState, Settings};
 use crate::kernel::task::waker::watch_forks;
 
@@ -30,6 +34,20 @@ const SLOW_CALLBACK: Duration = Duration::from_millis(100);
 #[must_use = "a builder makes nothing until `build()`"]
 pub struct Builder {
     settings: Settings,
+    /// What is started with the loop.
+    starts: Vec<Start>,
+}
+
+/// Starts what belongs to a new loop, for modules above this one.
+#[derive(Clone)]
+pub(crate) struct Start(pub(crate) Arc<StartFn>);
+
+type StartFn = dyn Fn(&LoopHandle) -> io::Result<()> + Send + Sync + UnwindSafe + RefUnwindSafe;
+
+impl fmt::Debug for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start").finish_non_exhaustive()
+    }
 }
 
 impl Builder {
@@ -46,7 +64,14 @@ impl Builder {
             inspect: false,
             counts: 0,
         };
-        Self { settings }
+        let starts = Vec::new();
+        Self { settings, starts }
+    }
+
+    /// Has something started with the loop; if that fails, the loop is closed and `build` fails.
+    pub(crate) fn starting(mut self, start: Start) -> Self {
+        self.starts.push(start);
+        self
     }
 
     /// Sets debug mode, which warns of slow callbacks through `tracing`.
@@ -213,6 +238,9 @@ impl Builder {
         let event_loop = EventLoop::from_state(LoopState::new(self.settings)?);
         // If there is no memory, the loop is dropped and releases what it has.
         event_loop.handle().state.make_room(capacity)?;
+        for Start(start) in self.starts {
+            start(&event_loop)?;
+        }
         Ok(event_loop)
     }
 }

@@ -192,9 +192,7 @@ impl LoopHandle {
     /// ```
     pub fn set_debug(&self, debug: bool) {
         self.state.debug.set(debug);
-        if debug {
-            self.state.instrumented.set(true);
-        }
+        self.state.observe_slow();
     }
 
     /// Returns the duration from which on debug mode warns of a slow callback.

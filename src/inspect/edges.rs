@@ -49,15 +49,19 @@ impl LoopHandle {
     /// assert_eq!((infos[0].name.as_str(), infos[0].id), ("resolver", task.id()));
     /// ```
     pub fn task_infos(&self) -> Vec<TaskInfo> {
+        self.infos_of_first(usize::MAX)
+    }
+
+    /// Returns what is known of the first `most` unfinished tasks.
+    pub(crate) fn infos_of_first(&self, most: usize) -> Vec<TaskInfo> {
         let tasks = self.all_tasks();
         let state = &*self.state;
         let now = state.clock.now();
         let found = waits_without_notes(state);
-        let names = tasks.iter().map(|task| (serial(task), task.name()));
-        let names: HashMap<u64, String> = names.collect();
         let mut infos: Vec<_> = tasks
             .iter()
-            .map(|task| info(state, task, &found, &names, now))
+            .take(most)
+            .map(|task| info(state, task, &found, now))
             .collect();
         let mut awaiters: HashMap<TaskId, Vec<TaskId>> = HashMap::new();
         for info in &infos {
@@ -102,13 +106,7 @@ fn waits_without_notes(state: &LoopState) -> Found {
     found
 }
 
-fn info(
-    state: &LoopState,
-    task: &TaskRef,
-    found: &Found,
-    names: &HashMap<u64, String>,
-    now: u64,
-) -> TaskInfo {
+fn info(state: &LoopState, task: &TaskRef, found: &Found, now: u64) -> TaskInfo {
     let number = serial(task);
     let record = state.inspection.as_ref().map(|inspection| {
         let record = inspection.record(number);
@@ -118,7 +116,7 @@ fn info(
     let ago = |then: u64| Duration::from_nanos(now.saturating_sub(then));
     let waits = waits.into_iter().map(|(wait, since)| {
         let since = since.map(ago);
-        wait_info(state, wait, since, names, now)
+        wait_info(state, wait, since, now)
     });
     TaskInfo {
         id: task.id(),
@@ -190,20 +188,14 @@ fn state_of(state: &LoopState, task: &TaskRef) -> TaskState {
     }
 }
 
-fn wait_info(
-    state: &LoopState,
-    wait: Wait,
-    since: Option<Duration>,
-    names: &HashMap<u64, String>,
-    now: u64,
-) -> WaitInfo {
+fn wait_info(state: &LoopState, wait: Wait, since: Option<Duration>, now: u64) -> WaitInfo {
     let holder = || state.inspection.as_ref()?.holder(wait.object);
     let task = match wait.kind {
         WaitKind::Lock => holder(),
         _ => Some(wait.task).filter(|task| *task != Identity::NONE),
     };
     // A holder may have ended, and have leaked its lock.
-    let name = task.and_then(|task| names.get(&task.serial));
+    let name = task.and_then(|task| Some(state.find_task(task)?.header().name()));
     let object = match wait.kind {
         WaitKind::Sleep => None,
         WaitKind::Readable | WaitKind::Writable => match u32::try_from(wait.object) {
@@ -218,7 +210,7 @@ fn wait_info(
         task: task
             .filter(|_| name.is_some())
             .map(|task| TaskId::of(state, task.serial)),
-        task_name: name.cloned(),
+        task_name: name,
         object,
         left: sleeps.then(|| Duration::from_nanos(wait.object.saturating_sub(now))),
         since,

@@ -85,10 +85,11 @@ impl LoopHandle {
     /// ```
     pub fn snapshot(&self) -> LoopSnapshot {
         let state = &*self.state;
-        let mut tasks = self.task_infos();
+        let tasks = self.infos_of_first(MOST);
         let cycles = cycles(&tasks);
-        let more_tasks = tasks.len().saturating_sub(MOST);
-        tasks.truncate(MOST);
+        let all = state.queues(|queues| queues.tasks.len());
+        let all = all + usize::from(state.root.task.borrow().is_some());
+        let more_tasks = all.saturating_sub(tasks.len());
         let (timers, more_timers) = timers(state);
         let (sources, more_sources) = sources(state);
         LoopSnapshot {

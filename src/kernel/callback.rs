@@ -10,6 +10,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Instant;
 
+use crate::kernel::callee::Callee;
 use crate::kernel::clock::NEVER;
 use crate::kernel::context::Context;
 use crate::kernel::enter::{run_callback, run_callback_in};
@@ -53,7 +54,7 @@ impl LoopHandle {
     pub(crate) fn queue_call<F: FnOnce() + 'static>(&self, callback: F, location: Place) -> Handle {
         if self.state.instrumented.get() {
             let context = self.state.copy_context();
-            return self.queue_in(context, callback, location);
+            return self.queue_in(context, callback, Callee::Callback, location);
         }
         self.queue(callback, location)
     }
@@ -63,10 +64,11 @@ impl LoopHandle {
         &self,
         context: Option<Context>,
         callback: F,
+        callee: Callee<'static>,
         location: Place,
     ) -> Handle {
         if self.state.instrumented.get() {
-            return self.queue_in(context, callback, location);
+            return self.queue_in(context, callback, callee, location);
         }
         self.queue(callback, location)
     }
@@ -77,9 +79,10 @@ impl LoopHandle {
         &self,
         context: Option<Context>,
         callback: F,
+        callee: Callee<'static>,
         location: Place,
     ) -> Handle {
-        let call = Box::new(move || run_callback_in(context, callback, location));
+        let call = Box::new(move || run_callback_in(context, callback, callee, location));
         self.queue(call as Box<dyn FnOnce()>, location)
     }
 
@@ -108,7 +111,8 @@ impl LoopHandle {
         let armed = if state.instrumented.get() {
             let context = state.copy_context();
             // Boxed, so that arming is compiled once for all types of callbacks.
-            let call = Box::new(move || run_callback_in(context, callback, location));
+            let call =
+                Box::new(move || run_callback_in(context, callback, Callee::Timer, location));
             state.arm_timer(deadline, call as Box<dyn FnOnce()>)
         } else {
             let call = move || run_callback(callback, location);

@@ -7,21 +7,22 @@
 //!
 //! ```text
 //!   1 * make the callee's context the current one
-//!   2 * read the clock, in debug mode
+//!   2 * tell the observers of the beginning
 //!   3   call, and catch a panic
 //!   4   report the panic, in the callee's context
-//!   5 * warn of a call that took long, in debug mode
+//!   5 * tell the observers of the end
 //!   6 * restore the caller's context                      * on the instrumented path only
 //! ```
 //!
-//! A loop becomes *instrumented* when debug mode is switched on, a context variable is set or a task hook is installed.
-//! Until then only steps 3 and 4 take place, and they cost nothing as long as no panic occurs. So there are two places in
-//! which user code is measured or traced: [`instrumented`] for calls, and [`timed_step`] for task steps.
+//! A loop becomes *instrumented* when it gets an observer, such as debug mode, a context variable is set or a task hook is
+//! installed. Until then only steps 3 and 4 take place, and they cost nothing as long as no panic occurs. So there are two
+//! places in which user code is measured or traced: [`instrumented`] for calls, and [`observed_step`] for task steps. Both
+//! leave that to `kernel/observation`.
 //!
 //! There are three kinds of calls:
 //! - A queued callback carries its own wrapper, [`run_callback`] or [`run_callback_in`], which is chosen when it is
 //!   queued.
-//! - A task step is entered by [`plain_step`] or [`timed_step`]. `task/cell` catches its panic, since it stores the
+//! - A task step is entered by [`plain_step`] or [`observed_step`]. `task/cell` catches its panic, since it stores the
 //!   panic as the task's output. The context belongs to the task and stays current for all that the end of the step
 //!   runs.
 //! - Every other call is an [`Entry`].
@@ -33,23 +34,22 @@
 //! called in `kernel/handlers`, which reports a panic of theirs to the default handler or to the exception handler.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Waker};
-use std::time::{Duration, Instant};
 
 use crate::error::Panicked;
+use crate::kernel::callee::Callee;
 use crate::kernel::context::Context;
 use crate::kernel::inline_fn::SendFn;
-use crate::kernel::inspected::{begin_call, begin_step, end_call, end_step};
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::observation::{begin, end};
 use crate::kernel::report::{ExceptionContext, default_handler, run_quietly};
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::state::Step;
-use crate::kernel::task::waker::{current, key_of, wake_key, waker};
+use crate::kernel::task::waker::{current, key_of, wake_key, waker, with_current};
 
 /// What a report says of a panic in the destructor of a context's values.
 const CONTEXT_DROPPED: &str = "Exception in the destructor of a context";
@@ -63,48 +63,6 @@ type Place = &'static Location<'static>;
 /// Says that a call panicked. The panic was reported to the exception handler.
 #[derive(Debug)]
 pub(crate) struct Failed;
-
-/// What is called.
-#[derive(Clone, Copy)]
-pub(crate) enum Callee<'a> {
-    /// A callback.
-    Callback,
-    /// A callback that accepts connections from a listening socket.
-    Listener,
-    /// A method of a protocol, by its name.
-    Protocol(&'static str),
-    /// Several methods of a protocol, in one entry: the cell names the one that is called at the time.
-    ProtocolStep(&'a Cell<&'static str>),
-    /// A method of a subprocess protocol, by its name.
-    SubprocessProtocol(&'static str),
-}
-
-impl Callee<'_> {
-    /// Returns the name for the warning "a slow … held up the loop".
-    fn name(self) -> &'static str {
-        match self {
-            Self::Callback => "callback",
-            Self::Listener => "listener",
-            Self::Protocol(method) | Self::SubprocessProtocol(method) => method,
-            Self::ProtocolStep(method) => method.get(),
-        }
-    }
-
-    /// Returns the message of the report of a panic.
-    fn failure(self) -> String {
-        match self {
-            Self::Callback => "Exception in callback".to_owned(),
-            Self::Listener => "Exception in a listener".to_owned(),
-            Self::Protocol(method) => format!("Exception in a protocol's {method}"),
-            Self::ProtocolStep(method) => {
-                format!("Exception in a protocol's {}", method.get())
-            }
-            Self::SubprocessProtocol(method) => {
-                format!("Exception in a subprocess protocol's {method}")
-            }
-        }
-    }
-}
 
 /// The context in which code is called.
 pub(crate) enum InContext<'a> {
@@ -170,8 +128,7 @@ impl Entry<'_> {
             InContext::Of(shared) => shared.clone(),
             InContext::Kept(owned) => owned.take(),
         };
-        let name = || self.callee.name();
-        let (result, own) = instrumented(self.state, own, name, self.location, guarded);
+        let (result, own) = instrumented(self, own, guarded);
         self.keep(context, own);
         result
     }
@@ -195,36 +152,18 @@ impl Entry<'_> {
     }
 }
 
-/// Runs a call that cannot unwind in a context, and returns the context. In debug mode a slow call is warned of.
+/// Runs a call that cannot unwind in a context, and returns the context. The observers are told of it.
 fn instrumented<R>(
-    state: &LoopState,
+    entry: &Entry<'_>,
     context: Option<Context>,
-    name: impl FnOnce() -> &'static str,
-    location: Place,
     call: impl FnOnce() -> R,
 ) -> (R, Option<Context>) {
+    let (state, callee, place) = (entry.state, entry.callee, entry.location);
     let outer = state.swap_context(context);
-    let start = state.debug.get().then(Instant::now);
-    let name = name();
-    begin_call(state, name, location);
+    let begun = begin(state, callee, place);
     let result = call();
-    end_call(state);
-    if let Some(start) = start {
-        let took = start.elapsed();
-        if took >= state.slow_callback_duration.get() {
-            warn_slow(name, location, took);
-        }
-    }
+    end(state, begun, callee, place);
     (result, state.swap_context(outer))
-}
-
-/// Warns that one call of user code held up all others.
-#[cold]
-pub(crate) fn warn_slow(what: &str, location: Place, took: Duration) {
-    let took = took.as_secs_f64();
-    run_quietly(
-        || tracing::warn!(target: "callsoon", took, %location, "a slow {what} held up the loop"),
-    );
 }
 
 /// Runs a queued callback on the plain path.
@@ -254,12 +193,12 @@ fn report_callback(payload: Box<dyn Any + Send>, location: Place) {
 pub(crate) fn run_callback_in<F: FnOnce()>(
     mut context: Option<Context>,
     callback: F,
+    callee: Callee<'_>,
     location: Place,
 ) {
     let Some(state) = current() else {
         return run_callback(callback, location);
     };
-    let callee = Callee::Callback;
     let entry = Entry {
         state: &state,
         callee,
@@ -273,7 +212,12 @@ pub(crate) fn run_callback_in<F: FnOnce()>(
 /// Wraps a posted callback as the callbacks of the loop's own thread are wrapped.
 #[inline]
 pub(crate) fn guard_posted<F: FnOnce() + Send + 'static>(callback: F, location: Place) -> SendFn {
-    SendFn::new(move || run_callback(callback, location))
+    SendFn::new(move || {
+        if with_current(|state| state.instrumented.get()) == Some(true) {
+            return run_callback_in(None, callback, Callee::Posted, location);
+        }
+        run_callback(callback, location);
+    })
 }
 
 /// Runs one entry of the ready queue, which carries its own guard. An entry that runs on the plain path may set the
@@ -306,35 +250,19 @@ pub(crate) fn plain_step(
     step
 }
 
-/// Enters a task for one step between [`enter_context`] and [`leave_context`]. In debug mode a slow step is warned of.
+/// Enters a task for one step between [`enter_context`] and [`leave_context`]. The observers are told of it.
 #[inline(always)]
-pub(crate) fn timed_step(
+pub(crate) fn observed_step(
     state: &LoopState,
     key: Key,
     task: &AnyTask,
     poll: impl FnOnce(&mut TaskContext<'_>) -> Step,
 ) -> Step {
-    let start = state.debug.get().then(Instant::now);
-    let inspected = begin_step(state, task.header());
+    let (callee, place) = (Callee::Step(task.header()), task.header().location());
+    let begun = begin(state, callee, place);
     let step = plain_step(state, key, poll);
-    end_step(state, task.header(), inspected);
-    if let Some(start) = start {
-        let took = start.elapsed();
-        if took >= state.slow_callback_duration.get() {
-            warn_slow_step(task.header(), took);
-        }
-    }
+    end(state, begun, callee, place);
     step
-}
-
-/// Warns that one step of a task held up all others.
-#[cold]
-fn warn_slow_step(header: &Header, took: Duration) {
-    let (took, location) = (took.as_secs_f64(), header.location());
-    let task = header.name();
-    run_quietly(
-        || tracing::warn!(target: "callsoon", took, %location, task, "a slow step of a task held up the loop"),
-    );
 }
 
 /// Makes a task's context the current one. Returns the caller's context, for [`leave_context`].

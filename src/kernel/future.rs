@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use crate::error::{CancelOrigin, Cancellation, FutureError, InvalidState};
+use crate::kernel::callee::Callee;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
@@ -328,7 +329,12 @@ impl<T: 'static> Future<T> {
         let queue = move |future: &Self| {
             let future = future.clone();
             let handle = LoopHandle::of(&future.shared.state);
-            handle.queue_call_in(context, move || callback(&future), location);
+            handle.queue_call_in(
+                context,
+                move || callback(&future),
+                Callee::Callback,
+                location,
+            );
         };
         if self.done() {
             queue(self);

@@ -1,57 +1,51 @@
-//! What an inspected loop notes at the beginning and the end of each call of user code and each step of a task. The
-//! door, `kernel/enter`, calls it on the instrumented path.
+//! What an inspected loop notes at the beginning and the end of each call of user code and each step of a task.
+//! `kernel/observation` tells it of them.
 
 use std::panic::Location;
 use std::time::Instant;
 
+use crate::kernel::callee::Callee;
 use crate::kernel::inspection::{Now, Waits};
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::task::header::Header;
 
-/// A step that has begun: what an outer step has noted, and when this one began on the loop's clock.
-pub(crate) type Begun = Option<(Waits, u64)>;
-
-/// Notes that a call of user code begins.
-#[inline]
-pub(crate) fn begin_call(state: &LoopState, what: &'static str, place: &'static Location<'static>) {
-    if let Some(inspection) = &state.inspection {
-        inspection.running.begin(Now {
-            what,
-            task: None,
-            location: place,
-            since: Instant::now(),
-        });
-    }
+/// An entry that has begun.
+pub(crate) enum BegunNotes {
+    Call,
+    /// What an outer step has noted, and when this one began on the loop's clock.
+    Step(Waits, u64),
 }
 
-/// Notes that it has returned.
-#[inline]
-pub(crate) fn end_call(state: &LoopState) {
-    if let Some(inspection) = &state.inspection {
-        inspection.running.end();
-    }
-}
-
-/// Notes that a step of a task begins.
-#[inline]
-pub(crate) fn begin_step(state: &LoopState, header: &Header) -> Begun {
+/// Notes that user code is about to be entered; `None` if the loop is not inspected.
+pub(crate) fn begin_notes(
+    state: &LoopState,
+    callee: Callee<'_>,
+    location: &'static Location<'static>,
+) -> Option<BegunNotes> {
     let inspection = state.inspection.as_ref()?;
+    let (task, begun) = match callee {
+        Callee::Step(header) => {
+            let begun = BegunNotes::Step(inspection.begin_step(), state.clock.now());
+            (Some((header.serial.get(), header.name())), begun)
+        }
+        _ => (None, BegunNotes::Call),
+    };
     inspection.running.begin(Now {
-        what: "task",
-        task: Some((header.serial.get(), header.name())),
-        location: header.location(),
+        what: callee.name(),
+        task,
+        location,
         since: Instant::now(),
     });
-    Some((inspection.begin_step(), state.clock.now()))
+    Some(begun)
 }
 
-/// Notes that it has ended.
-#[inline]
-pub(crate) fn end_step(state: &LoopState, header: &Header, begun: Begun) {
-    let (Some(inspection), Some((outer, began))) = (&state.inspection, begun) else {
+/// Notes that user code was left.
+pub(crate) fn end_notes(state: &LoopState, begun: BegunNotes, callee: Callee<'_>) {
+    let Some(inspection) = &state.inspection else {
         return;
     };
-    let (now, ended) = (state.clock.now(), header.state.is_done());
-    inspection.end_step(header.serial.get(), outer, began, now, ended);
     inspection.running.end();
+    if let (BegunNotes::Step(outer, began), Callee::Step(header)) = (begun, callee) {
+        let (now, ended) = (state.clock.now(), header.state.is_done());
+        inspection.end_step(header.serial.get(), outer, began, now, ended);
+    }
 }

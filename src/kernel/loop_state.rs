@@ -27,6 +27,7 @@ use crate::kernel::inline_fn::Stored;
 use crate::kernel::inspection::Inspection;
 use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};
 use crate::kernel::loop_cell::LoopCell;
+use crate::kernel::observers::Observers;
 use crate::kernel::post_spin::PostSpin;
 use crate::kernel::queues::Queues;
 use crate::kernel::ready::ReadyQueue;
@@ -154,8 +155,8 @@ pub(crate) type TaskHook = Rc<dyn Fn(AnyTask, Key)>;
 #[repr(C, align(64))]
 pub(crate) struct LoopState {
     pub(crate) phase: Cell<Phase>,
-    /// Debug mode is on, a context variable was set, or a task hook was installed: entries run on the instrumented
-    /// path. Most loops never need it and pay one test.
+    /// There was an observer, such as debug mode, a context variable was set, or a task hook was installed: entries run
+    /// on the instrumented path. Most loops never need it and pay one test.
     pub(crate) instrumented: Cell<bool>,
     /// Debug mode; starts as the builder said.
     pub(crate) debug: Cell<bool>,
@@ -201,6 +202,8 @@ pub(crate) struct LoopState {
     pub(crate) settings: Settings,
     /// The memory of ended tasks.
     pub(crate) cells: CellPool,
+    /// Who is told of each entry into user code.
+    pub(crate) observers: Observers,
     pub(crate) slow_callback_duration: Cell<Duration>,
     /// The exception handler that a program has set.
     pub(super) handler: RefCell<Option<Rc<dyn ReportHandler>>>,
@@ -230,7 +233,7 @@ impl LoopState {
         let now = clock.now();
         // A large odd number, so that loops made one after another start far apart.
         let generation = (claim.epoch as u16).wrapping_mul(40_503);
-        Ok(Rc::new(Self {
+        let state = Self {
             id: claim.id,
             epoch: claim.epoch,
             forks: fork::generation(),
@@ -238,7 +241,8 @@ impl LoopState {
             inbox: claim.inbox,
             phase: Cell::new(Phase::Idle),
             debug: Cell::new(settings.debug),
-            instrumented: Cell::new(settings.debug || settings.inspect),
+            instrumented: Cell::new(false),
+            observers: Observers::default(),
             context: Cell::new(None),
             slow_callback_duration: Cell::new(settings.slow_callback_duration),
             queues: LoopCell::new(Queues {
@@ -269,7 +273,23 @@ impl LoopState {
             cells: CellPool::new(),
             clock,
             settings,
-        }))
+        };
+        state.observe_slow();
+        state.observe(Observers::NOTES, state.inspection.is_some());
+        Ok(Rc::new(state))
+    }
+
+    /// Adds or removes an observer. With one the loop is instrumented.
+    pub(crate) fn observe(&self, observer: u8, is_there: bool) {
+        self.observers.set(observer, is_there);
+        if is_there {
+            self.instrumented.set(true);
+        }
+    }
+
+    /// Has slow calls reported in debug mode, and stops that when debug mode is switched off.
+    pub(crate) fn observe_slow(&self) {
+        self.observe(Observers::SLOW, self.debug.get());
     }
 
     /// Makes room for so many tasks, timers and sources.

@@ -19,7 +19,8 @@
 //! | file or folder | what is there |
 //! |---|---|
 //! | [`turn`] | THE loop body: the six phases of a turn |
-//! | [`enter`] | THE door into user code: context, timing, panics, reports |
+//! | [`enter`] | THE door into user code: context, panics, reports |
+//! | [`observation`], [`observers`], [`callee`] | THE place that measures and traces entries; who is told; what is called |
 //! | [`ready`], [`ring`], [`queues`] | the ready queue; a FIFO in one buffer; the ready queue and the tasks under one borrow |
 //! | [`timers`], [`open_slot`], [`due`], [`queue_due`] | the timer wheel; what is due, in order, and to the ready queue |
 //! | [`wait_for_events`], [`wake_time`] | how long the loop sleeps; how many timers share a wake-up |
@@ -88,6 +89,7 @@ pub(crate) mod background;
 pub(crate) mod batch;
 pub(crate) mod budget;
 pub(crate) mod callback;
+pub(crate) mod callee;
 pub(crate) mod cancel;
 pub(crate) mod clock;
 pub(crate) mod close;
@@ -109,6 +111,8 @@ pub(crate) mod loop_cell;
 pub(crate) mod loop_handle;
 pub(crate) mod loop_state;
 pub(crate) mod note_wait;
+pub(crate) mod observation;
+pub(crate) mod observers;
 mod open_slot;
 pub(crate) mod post_spin;
 pub(crate) mod proceed;

@@ -20,7 +20,7 @@ use crate::error::Panicked;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::context::Context as LoopContext;
 use crate::kernel::enter::{
-    enter_context, leave_context, plain_step, run_callback, run_queued, timed_step,
+    enter_context, leave_context, observed_step, plain_step, run_callback, run_queued,
 };
 use crate::kernel::handlers::of_task;
 use crate::kernel::io::call_observer::{call_observer, survive};
@@ -257,7 +257,7 @@ fn run_task(state: &LoopState, task: &AnyTask, key: Key) {
 #[inline(never)]
 fn run_in_context(state: &LoopState, task: &AnyTask, key: Key) {
     let outer = enter_context(state, task.header());
-    let step = timed_step(state, key, task, |context| task.step(context));
+    let step = observed_step(state, key, task, |context| task.step(context));
     end_in_context(state, task, key, step, outer);
 }
 
@@ -346,7 +346,7 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
     let key = state.root_key();
     state.budget.refill();
     let outer = enter_context(state, task.header());
-    let step = timed_step(state, key, &task, |context| root.step(context));
+    let step = observed_step(state, key, &task, |context| root.step(context));
     if step == Step::DoneOwing {
         announce_end(state, task.header());
         state.report_drop_panic(&task);

@@ -16,7 +16,8 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::kernel::background::keep;
-use crate::kernel::enter::{Callee, Entry, InContext};
+use crate::kernel::callee::Callee;
+use crate::kernel::enter::{Entry, InContext};
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::process::command::Command;

@@ -11,6 +11,7 @@ use mio::Interest;
 use crate::event_loop::free::get_running_loop;
 use crate::event_loop::remote::RemoteHandle;
 use crate::kernel::background::keep;
+use crate::kernel::callee::Callee;
 use crate::kernel::context::Context as LoopContext;
 use crate::kernel::enter::catch_panic;
 use crate::kernel::inbox::held;
@@ -234,10 +235,20 @@ impl Signals {
                     // The handler is looked up when the callback runs, so that a handler which is replaced until then is
                     // not called, and its signal goes to the new one.
                     let signum = listener.signum;
-                    handle.queue_call_in(context, move || call_handler(signum), location);
+                    handle.queue_call_in(
+                        context,
+                        move || call_handler(signum),
+                        Callee::Signal,
+                        location,
+                    );
                 }
                 Role::Interrupts if is_only_one => {
-                    handle.queue_call_in(context, move || listener.call(), location);
+                    handle.queue_call_in(
+                        context,
+                        move || listener.call(),
+                        Callee::Signal,
+                        location,
+                    );
                 }
                 // Another listener received this arrival, so it does not count: the next one is the first.
                 Role::Interrupts => listener.start(),

@@ -18,8 +18,9 @@ use std::rc::Rc;
 use socket2::Socket;
 
 use crate::kernel::callback::TimerHandle;
+use crate::kernel::callee::Callee;
 use crate::kernel::context::Context;
-use crate::kernel::enter::{Callee, Entry, InContext};
+use crate::kernel::enter::{Entry, InContext};
 use crate::kernel::io::readiness::{Direction, Observer};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;

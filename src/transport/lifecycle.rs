@@ -7,7 +7,8 @@ use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::kernel::enter::{Callee, Entry, Failed, InContext};
+use crate::kernel::callee::Callee;
+use crate::kernel::enter::{Entry, Failed, InContext};
 use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::address::Address;
 use crate::transport::any_layer::AnyLayer;

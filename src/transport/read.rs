@@ -21,7 +21,8 @@ use std::io;
 use std::rc::Rc;
 
 use crate::error::LoopClosed;
-use crate::kernel::enter::{Callee, Entry, Failed, InContext};
+use crate::kernel::callee::Callee;
+use crate::kernel::enter::{Entry, Failed, InContext};
 use crate::kernel::io::readiness::{Direction, Observer, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;

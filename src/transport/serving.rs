@@ -10,7 +10,8 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-use crate::kernel::enter::{Callee, Entry, Failed, InContext};
+use crate::kernel::callee::Callee;
+use crate::kernel::enter::{Entry, Failed, InContext};
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::wait::list::WaitList;

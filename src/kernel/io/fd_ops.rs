@@ -13,7 +13,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use crate::error::LoopClosed;
-use crate::kernel::enter::{Callee, Entry, InContext};
+use crate::kernel::callee::Callee;
+use crate::kernel::enter::{Entry, InContext};
 use crate::kernel::io::fd_table::{Callback, CallbackKey};
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_handle::LoopHandle;
@@ -109,7 +110,11 @@ pub(crate) fn run_fd_callback(state: &LoopState, key: CallbackKey) {
     let Ok(Some(mut callback)) = state.reactor(|reactor| reactor.descriptors.start(key)) else {
         return;
     };
-    let (callee, location) = (Callee::Callback, callback.location);
+    let callee = match key.direction {
+        Direction::Read => Callee::Reader,
+        Direction::Write => Callee::Writer,
+    };
+    let location = callback.location;
     let entry = Entry {
         state,
         callee,

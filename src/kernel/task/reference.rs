@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::callback::refuse;
+use crate::kernel::callee::Callee;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::any_task::AnyTask;
@@ -312,7 +313,9 @@ impl TaskRef {
         }
         let location = Location::caller();
         let context = self.state.copy_context();
-        let queue = move || drop(handle.queue_call_in(context, move || callback(&task), location));
+        let queue = move || {
+            drop(handle.queue_call_in(context, move || callback(&task), Callee::Callback, location))
+        };
         header.with_cold(|cold| cold.add_callback(id.number, Box::new(queue)));
         id
     }

@@ -19,7 +19,8 @@ use std::io;
 use std::rc::Rc;
 
 use crate::error::LoopClosed;
-use crate::kernel::enter::{Callee, Entry, InContext};
+use crate::kernel::callee::Callee;
+use crate::kernel::enter::{Entry, InContext};
 use crate::kernel::io::readiness::{Direction, Observer};
 use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;

@@ -9,7 +9,8 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::kernel::enter::{Callee, Entry, Failed, InContext};
+use crate::kernel::callee::Callee;
+use crate::kernel::enter::{Entry, Failed, InContext};
 use crate::kernel::io::source::Io;
 use crate::socket::address::Address;
 use crate::socket::stream_socket::StreamSocket;

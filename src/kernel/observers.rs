@@ -1,0 +1,35 @@
+//! Which observers a loop has: one bit for each thing that wants to be told when user code is entered and left.
+//!
+//! `kernel/observation` tells them. A loop with any of these bits is instrumented as well, and the plain path never
+//! reads them.
+
+use std::cell::Cell;
+
+/// The observers of one loop.
+#[derive(Debug, Default)]
+pub(crate) struct Observers(Cell<u8>);
+
+impl Observers {
+    /// A call or a step that takes longer than the loop's threshold is reported. Set in debug mode, and where a program
+    /// has set the threshold.
+    pub(crate) const SLOW: u8 = 1 << 0;
+
+    /// The loop is inspected: it keeps notes of what runs, and of what each task does and waits for.
+    pub(crate) const NOTES: u8 = 1 << 5;
+
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.get() == 0
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, observer: u8) -> bool {
+        self.0.get() & observer != 0
+    }
+
+    /// Adds or removes an observer. The caller instruments the loop, which this does not know.
+    pub(super) fn set(&self, observer: u8, is_there: bool) {
+        let others = self.0.get() & !observer;
+        self.0.set(others | if is_there { observer } else { 0 });
+    }
+}
