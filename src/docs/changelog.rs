@@ -31,6 +31,11 @@
 //! - [`race`](crate::race()) and [`race!`](crate::race!) give the value of the first of several futures.
 //! - [`StreamReader::unconnected`](crate::stream::StreamReader::unconnected) makes a reader that a program feeds itself, so
 //!   that a parser is tested without a socket.
+//! - [`capture_call_graph`](crate::capture_call_graph), [`format_call_graph`](crate::format_call_graph) and
+//!   [`print_call_graph`](crate::print_call_graph) say who awaits a task; [`task_infos`](crate::LoopHandle::task_infos),
+//!   [`snapshot`](crate::LoopHandle::snapshot) and [`dump`](crate::LoopHandle::dump) what each task waits for, and which wait
+//!   for one another in a circle. [`Builder::inspect`](crate::Builder::inspect) keeps notes for that, and
+//!   [`Builder::inspector`](crate::Builder::inspector) answers over a Unix socket, also while the loop is busy.
 //! - [`docs::from_tokio`](crate::docs::from_tokio) is a page for those who come from tokio.
 //!
 //! ## Changed: tasks and cancellation

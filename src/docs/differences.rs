@@ -12,6 +12,7 @@
 //! | There is no task factory. [`set_task_hook`](crate::LoopHandle::set_task_hook) is called for every new task. | `set_task_factory`. | No factory could make a typed task of every future. Eager tasks: [`TaskBuilder::eager`](crate::TaskBuilder::eager). |
 //! | A loop works in guest mode: [`EventLoop::turn`](crate::EventLoop::turn) and a descriptor let another loop drive it. | No counterpart. | Embedding in a GUI's loop. |
 //! | [`Clock::Virtual`](crate::Clock::Virtual): an idle loop jumps to its next deadline. | No counterpart. | Tests of hours take microseconds. |
+//! | A [`CallGraph`](crate::CallGraph) shows what each task waits for and where it was created, and a loop is asked from outside through the socket of [`Builder::inspector`](crate::Builder::inspector). | Frames of coroutines; `ps` and `pstree` read the memory of the process. | Rust keeps no names of suspended futures, and its memory has no known layout. |
 //! | In a forked child a loop of the parent only closes its descriptors. | The child shares the parent's poller. | The parent is not disturbed. |
 //! | A loop that closes with tasks pending reports each of them as "Task was destroyed but it is pending!", in the order of their creation and each in its own context. What [`run`](crate::run) has cancelled in order is not reported. | The same text, when the task is garbage-collected. | The report comes at a known time. |
 //! | A second Ctrl-C during [`run`](crate::run) ends the process. | `KeyboardInterrupt` is raised in the running code. | Nothing can be raised in a Rust function. |

@@ -112,7 +112,10 @@ fn info(state: &LoopState, task: &TaskRef, found: &Found, now: u64) -> TaskInfo 
         let record = inspection.record(number);
         record.unwrap_or_default()
     });
-    let waits = waits_of(state, task.key, record.as_ref(), found);
+    let (life, mut waits) = (state_of(state, task), Vec::new());
+    if life != TaskState::Running {
+        waits = waits_of(state, task.key, record.as_ref(), found);
+    }
     let ago = |then: u64| Duration::from_nanos(now.saturating_sub(then));
     let waits = waits.into_iter().map(|(wait, since)| {
         let since = since.map(ago);
@@ -121,7 +124,7 @@ fn info(state: &LoopState, task: &TaskRef, found: &Found, now: u64) -> TaskInfo 
     TaskInfo {
         id: task.id(),
         name: task.name(),
-        state: state_of(state, task),
+        state: life,
         location: task.location(),
         age: record.as_ref().and_then(|record| record.created.map(ago)),
         steps: record.as_ref().map(|record| record.steps),
@@ -231,9 +234,10 @@ pub(crate) fn cycles(infos: &[TaskInfo]) -> Vec<Vec<TaskId>> {
     for info in infos {
         // The way from this task, and for each task on it which of its edges is followed next.
         let mut way: Vec<(TaskId, usize)> = vec![(info.id, 0)];
-        if seen.insert(info.id, true).is_some() {
+        if seen.contains_key(&info.id) {
             continue;
         }
+        seen.insert(info.id, true);
         while let Some((task, next)) = way.last_mut() {
             let to = edges.get(task).and_then(|edges| edges.get(*next)).copied();
             *next += 1;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::kernel::callee::Callee;
 use crate::kernel::inspection::{Now, Waits};
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::task::key::ROOT_SLOT;
 
 /// An entry that has begun.
 pub(crate) enum BegunNotes {
@@ -24,7 +25,12 @@ pub(crate) fn begin_notes(
     let inspection = state.inspection.as_ref()?;
     let (task, begun) = match callee {
         Callee::Step(header) => {
-            let begun = BegunNotes::Step(inspection.begin_step(), state.clock.now());
+            let now = state.clock.now();
+            if header.slot.get() == ROOT_SLOT {
+                // Nothing else tells of a new main future.
+                inspection.create(header.serial.get(), now);
+            }
+            let begun = BegunNotes::Step(inspection.begin_step(), now);
             (Some((header.serial.get(), header.name())), begun)
         }
         _ => (None, BegunNotes::Call),

@@ -106,16 +106,22 @@ impl Inspection {
         }
     }
 
-    /// Notes when a task was created.
+    /// Notes when a task was created, unless that is known.
     pub(crate) fn create(&self, serial: u64, now: u64) {
         let mut records = self.records.borrow_mut();
-        records.entry(serial).or_default().created = Some(now);
+        let record = records.entry(serial).or_default();
+        record.created.get_or_insert(now);
     }
 
     /// Begins a step. Returns what an outer step has noted, for [`end_step`](Self::end_step): an eager task begins
     /// inside the step of another.
     pub(crate) fn begin_step(&self) -> Waits {
         self.noted.take()
+    }
+
+    /// Forgets what was noted since [`begin_step`](Self::begin_step).
+    pub(crate) fn restore(&self, outer: Waits) {
+        self.noted.replace(outer);
     }
 
     /// Ends a step: keeps what it has noted, or forgets the task if that has ended.

@@ -66,6 +66,20 @@ pub(crate) fn note_release(lock: impl FnOnce() -> u64) {
     }
 }
 
+/// Polls something that belongs to no task, whatever task runs: nothing that it waits for is noted.
+#[inline]
+pub(crate) fn without_notes<R>(poll: impl FnOnce() -> R) -> R {
+    if !is_any_inspected() {
+        return poll();
+    }
+    let outer = with_current(|state| state.inspection.as_ref().map(|kept| kept.begin_step()));
+    let polled = poll();
+    if let Some(outer) = outer.flatten() {
+        with_current(|state| state.inspection.as_ref().map(|kept| kept.restore(outer)));
+    }
+    polled
+}
+
 #[cold]
 #[inline(never)]
 fn note(kind: WaitKind, object: u64, task: Identity) {

@@ -15,6 +15,8 @@ mod contexts; // a context variable has the value of the context, in tasks, call
 mod debug_mode; // debug mode reports slow callbacks and forgotten tasks, and changes nothing else
 mod exception_handler; // every failure that no code handles reaches the exception handler once
 mod guest_mode; // another loop drives ours by `turn` and a descriptor
+mod inspect_graph; // who waits for what: each kind of wait, circles, and what is known without notes
+mod inspect_socket; // the inspector: what it answers, whom it serves, and what it leaves
 mod lifecycle; // running, stopping and closing, in every order
 mod misuse; // calls without a running loop, or on a closed one, say so
 mod posts_in_a_row; // posts that arrive one after the other keep their places, count, and are cancelled alone
