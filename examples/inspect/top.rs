@@ -1,62 +1,64 @@
-//! `top`: the tasks by the time of their steps since the last list, every second until the loop is gone.
+//! `top`: the tasks by the time of their steps since the last look, every second until the loop is gone.
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::ask::tasks;
 use super::ps::{array, stack, text};
 
-/// The most tasks in one list.
-const ROWS: usize = 20;
+/// A snapshot, and when it was taken.
+type Look = (Value, Instant);
 
-/// Prints lists, one above the other if the output is no terminal.
+/// Prints lists, one below the other if the output is no terminal.
 pub(crate) fn print(path: &Path, once: bool) -> Result<(), String> {
-    let mut before: HashMap<u64, (u64, f64)> = HashMap::new();
-    let (mut turns, mut at) = (0, None::<Instant>);
+    let mut before = (tasks(path)?, Instant::now());
     loop {
-        let snapshot = tasks(path)?;
-        // The first list is about all the time until now.
-        let passed = at.map_or(1.0, |at| at.elapsed().as_secs_f64());
-        at = Some(Instant::now());
-        let now = snapshot["turns"].as_u64().unwrap_or(0);
-        let mut rows = Vec::new();
-        let mut seen = HashMap::new();
-        for task in array(&snapshot, "tasks") {
-            let id = task["id"].as_u64().unwrap_or(0);
-            let steps = task["steps"].as_u64().unwrap_or(0);
-            let time = task["time_in_steps"].as_f64().unwrap_or(0.0);
-            let (old_steps, old_time) = before.get(&id).copied().unwrap_or_default();
-            seen.insert(id, (steps, time));
-            rows.push((time - old_time, steps.saturating_sub(old_steps), id, task));
-        }
-        rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+        std::thread::sleep(Duration::from_millis(if once { 300 } else { 1000 }));
+        let now = (tasks(path)?, Instant::now());
         if std::io::stdout().is_terminal() && !once {
             print!("\x1b[2J\x1b[H");
         }
-        let rate = (now - turns) as f64 / passed;
-        println!(
-            "turns/s {rate:.0}  ready {}  tasks {}",
-            snapshot["ready"],
-            rows.len()
-        );
-        println!(
-            "{:>7} {:>9} {:>8}  {:<16} waits for",
-            "busy %", "steps/s", "id", "name"
-        );
-        for (time, steps, id, task) in rows.iter().take(ROWS) {
-            let (busy, steps) = (time / passed * 100.0, *steps as f64 / passed);
-            let name = text(task, "name");
-            println!(
-                "{busy:>7.2} {steps:>9.0} {id:>8}  {name:<16} {}",
-                stack(task)
-            );
-        }
-        (before, turns) = (seen, now);
+        list(&before, &now);
         if once {
             return Ok(());
         }
-        std::thread::sleep(Duration::from_secs(1));
+        before = now;
+    }
+}
+
+fn list((before, from): &Look, (now, to): &Look) {
+    let passed = (*to - *from).as_secs_f64();
+    let number = |of: &Value, name: &str| of[name].as_f64().unwrap_or(0.0);
+    let known = array(before, "tasks")
+        .iter()
+        .map(|task| (task["id"].to_string(), task));
+    let known: HashMap<_, _> = known.collect();
+    let rates = array(now, "tasks").iter().map(|task| {
+        let former = known
+            .get(&task["id"].to_string())
+            .copied()
+            .unwrap_or(&Value::Null);
+        let rate = |name| (number(task, name) - number(former, name)) / passed;
+        (rate("time_in_steps"), rate("steps"), task)
+    });
+    let mut rows: Vec<_> = rates.collect();
+    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let turns = (number(now, "turns") - number(before, "turns")) / passed;
+    println!(
+        "turns/s {turns:.0}  ready {}  tasks {}",
+        now["ready"],
+        rows.len()
+    );
+    println!(" busy %   steps/s       id  name             waits for");
+    for (busy, steps, task) in rows.iter().take(20) {
+        let (busy, id, name) = (busy * 100.0, &task["id"], text(task, "name"));
+        println!(
+            "{busy:>7.2} {steps:>9.0} {id:>8}  {name:<16} {}",
+            stack(task)
+        );
     }
 }

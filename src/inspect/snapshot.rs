@@ -226,7 +226,7 @@ impl LoopSnapshot {
         json.name("ready").number(self.ready as u64);
         json.name("inspected").bool(self.inspected);
         let tasks = json.name("tasks");
-        tasks.array(&self.tasks, |json, task| write_task(json, task));
+        tasks.array(&self.tasks, write_task);
         json.name("more_tasks").number(self.more_tasks as u64);
         json.name("cycles").array(&self.cycles, |json, cycle| {
             json.array(cycle, |json, task| json.number(task.serial()));
@@ -251,7 +251,7 @@ fn write_task(json: &mut Json, task: &TaskInfo) {
         json.name("time_in_steps")
             .option(task.time_in_steps, Json::seconds);
         let waits = json.name("waits");
-        waits.array(&task.waits, |json, wait| write_wait(json, wait));
+        waits.array(&task.waits, write_wait);
         json.name("more_waits").number(task.more_waits as u64);
         json.name("awaited_by")
             .array(&task.awaited_by, |json, task| {

@@ -188,8 +188,8 @@ fn hostile_clients_harm_nobody() {
         for _ in 0..100 {
             connect(path).write_all(b"snap").unwrap();
         }
-        let mut deaf = connect(path);
-        deaf.write_all(b"dump\n").unwrap();
+        let mut unread = connect(path);
+        unread.write_all(b"dump\n").unwrap();
         assert_eq!(ask(path, "snapshot\n")["answered"], true);
         // A client too many is closed, and the others are served.
         let mut many: Vec<_> = (0..40).map(|_| connect(path)).collect();
@@ -203,7 +203,7 @@ fn hostile_clients_harm_nobody() {
             served += usize::from(text.starts_with('{'));
         }
         assert!((1..40).contains(&served), "{served}");
-        drop((silent, deaf));
+        drop((silent, unread));
         assert_eq!(ask(path, "snapshot\n")["answered"], true);
     });
 }
