@@ -35,7 +35,7 @@ pub(crate) fn run() -> Result<(), String> {
                 command(name, &path, true)?;
                 println!();
             }
-            Ok(path)
+            Ok::<_, String>(path)
         });
         let path = asked.await.map_err(|error| error.to_string())??;
         let client = std::thread::spawn(move || command("ps", &path, true));

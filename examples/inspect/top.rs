@@ -48,17 +48,12 @@ fn list((before, from): &Look, (now, to): &Look) {
     let mut rows: Vec<_> = rates.collect();
     rows.sort_by(|a, b| b.0.total_cmp(&a.0));
     let turns = (number(now, "turns") - number(before, "turns")) / passed;
-    println!(
-        "turns/s {turns:.0}  ready {}  tasks {}",
-        now["ready"],
-        rows.len()
-    );
+    let (ready, count) = (&now["ready"], rows.len());
+    println!("turns/s {turns:.0}  ready {ready}  tasks {count}");
     println!(" busy %   steps/s       id  name             waits for");
     for (busy, steps, task) in rows.iter().take(20) {
         let (busy, id, name) = (busy * 100.0, &task["id"], text(task, "name"));
-        println!(
-            "{busy:>7.2} {steps:>9.0} {id:>8}  {name:<16} {}",
-            stack(task)
-        );
+        let waits = stack(task);
+        println!("{busy:>7.2} {steps:>9.0} {id:>8}  {name:<16} {waits}");
     }
 }
