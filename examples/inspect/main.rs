@@ -3,9 +3,10 @@
 //!
 //! ```text
 //! $ cargo run --example inspect -- pstree PATH
-//! └── (T) Task-1
-//!     └── gather examples/inspect/demo.rs:23:9
-//!         ├── (T) reader
+//! └── (T) Task-7
+//!     └── examples/inspect/demo.rs:31:39  Task "holder", for 0.062 s
+//!         └── (T) holder
+//!             └── examples/inspect/demo.rs:24:52  sleep, 59.938 s left, for 0.062 s
 //! ```
 
 use std::path::Path;

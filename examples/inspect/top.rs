@@ -52,7 +52,8 @@ fn list((before, from): &Look, (now, to): &Look) {
     println!("turns/s {turns:.0}  ready {ready}  tasks {count}");
     println!(" busy %   steps/s       id  name             waits for");
     for (busy, steps, task) in rows.iter().take(20) {
-        let (busy, id, name) = (busy * 100.0, &task["id"], text(task, "name"));
+        let (busy, id) = (busy * 100.0, task["id"].to_string());
+        let name = text(task, "name");
         let waits = stack(task);
         println!("{busy:>7.2} {steps:>9.0} {id:>8}  {name:<16} {waits}");
     }

@@ -48,7 +48,7 @@ pub struct CallGraph {
 ///     let child = callsoon::task_builder().name("child").spawn(async {
 ///         callsoon::capture_call_graph(None).unwrap()
 ///     });
-///     let graph = callsoon::gather([child]).await.unwrap().remove(0);
+///     let graph = child.await.unwrap();
 ///     assert_eq!(graph.awaited_by[0].task.name, "Task-1");
 /// })
 /// .unwrap();

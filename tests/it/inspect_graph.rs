@@ -361,7 +361,7 @@ fn tasks_that_wait_for_each_others_locks_are_a_cycle() {
             })
         };
         let (left, right) = (take(&a, &b, "left"), take(&b, &a, "right"));
-        let outside = create_task(async move { right.await });
+        let outside = create_task(async move { right.await.unwrap() });
         sleep(Duration::from_secs(2)).await;
         let snapshot = get_running_loop().snapshot();
         let names = snapshot.cycles.iter().map(|cycle| {
@@ -376,7 +376,7 @@ fn tasks_that_wait_for_each_others_locks_are_a_cycle() {
         assert!(graph.awaited_by[0].awaited_by[0].in_cycle);
         left.cancel();
         assert!(left.await.is_err());
-        outside.await.unwrap().unwrap();
+        outside.await.unwrap();
         assert!(get_running_loop().snapshot().cycles.is_empty());
     });
 }
