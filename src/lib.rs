@@ -106,12 +106,14 @@
 //!   kernel/wake_time         until when a loop may sleep
 //!   kernel/wait/numbered     a FIFO queue whose entries may be removed in any order
 //!   kernel/wait/waiters      a list of waiters
+//!   kernel/wait/wait_kind    what a task may wait for
 //!   kernel/io/readiness      the cached readiness of one source, and who observes it
 //!   kernel/io/fd_table       users' own descriptors
 //!   kernel/io/reactor        mio and the slab of sources
 //!   kernel/wait_hooks        WaitHooks: what a host does around the loop's sleep
 //!   kernel/task/key          keys and identities of tasks
 //!   kernel/task/state        the states of a task
+//!   kernel/inspection        what an inspected loop notes
 //!   kernel/cancel/node       a scope, or a pending await
 //!   kernel/cancel/tree       all scopes of a loop
 //!   kernel/cancel/request    the rules: ask, count votes, decide
@@ -141,12 +143,15 @@
 //!   kernel/current_context   the current context of a loop
 //!   kernel/handlers          the exception handler and the task hook
 //!   kernel/task/waker        wakers that are keys; the current loop
+//!   kernel/note_wait         where futures note what they wait for
+//!   kernel/inspected         what an inspected loop notes of each call and step
 //!   kernel/observation       telling them: where entries into user code are measured and traced
 //!   kernel/enter             THE door into user code
 //!   kernel/proceed           taking from the budget of the current loop
 //!   kernel/wait/list         the wait queue of a primitive
 //!   kernel/cancel/awaits     pending awaits as nodes
 //!   kernel/cancel/delivery   requests before and after a task's poll
+//!   kernel/cancel/listing    what a task waits for by its nodes
 //!   kernel/cancel/cycles     tasks that wait for one another in a circle
 //!   kernel/cancel/scope      a scope, as its future holds it
 //!   kernel/cancel/token      Cancelled
@@ -156,6 +161,7 @@
 //!   kernel/future            Future
 //!   kernel/await_future      awaiting a Future
 //!   kernel/io/source         registered sources and operations on them
+//!   kernel/io/waiting        which tasks wait for which sources
 //!   kernel/io/fd_ops         callbacks of and operations on users' descriptors
 //!   kernel/local             per-loop slots
 //!   kernel/background        background futures
@@ -177,6 +183,11 @@
 //!   event_loop/owner         EventLoop
 //!   event_loop/builder       Builder
 //!   event_loop/free          get_running_loop, create_task, yield_now and the other free functions
+//!   inspect/task_info        TaskInfo, WaitInfo
+//!   inspect/edges            task_infos, and circles of tasks
+//!   inspect/call_graph       capture_call_graph
+//!   inspect/json             a writer of JSON
+//!   inspect/snapshot         LoopSnapshot, dump
 //!   event_loop/error         ThreadFutureError
 //!   event_loop/thread_result the state of a ThreadFuture, and the delivery of its result
 //!   event_loop/thread_future ThreadFuture
@@ -347,6 +358,10 @@
 //!   interop/hyper/io         HyperIo: a byte stream as hyper's connection
 //!   interop/hyper/timer      HyperTimer
 //!   interop/hyper/executor   HyperExecutor
+//!   inspect/answer           the protocol of an inspector
+//!   inspect/client           one client of an inspector
+//!   inspect/watcher          the thread that serves them
+//!   inspect/inspector        Builder::inspector
 //!   async_drop               defer_async_drop
 //!   runner                   run, Runner
 //!   doctest                  what examples of the documentation set up
@@ -479,9 +494,13 @@ pub use executor::{
     Executor, ExecutorError, ExecutorFuture, Job, StuckJobs, ThreadPoolBuilder, ThreadPoolExecutor,
     run_in_executor, to_thread,
 };
+pub use inspect::call_graph::{CallGraph, capture_call_graph, format_call_graph, print_call_graph};
 pub use inspect::histogram::Histogram;
+pub use inspect::inspector::InspectorError;
 pub use inspect::latencies::{CallKind, Latencies};
 pub use inspect::metrics::LoopMetrics;
+pub use inspect::snapshot::{LoopSnapshot, SourceInfo, TimerInfo};
+pub use inspect::task_info::{TaskInfo, TaskState, WaitInfo};
 pub use kernel::callback::{Handle, HandleId, TimerHandle};
 pub use kernel::cancel::token::Cancelled;
 pub use kernel::clock::Clock;
@@ -492,6 +511,7 @@ pub use kernel::loop_handle::{ExceptionHandler, LoopHandle};
 pub use kernel::report::ExceptionContext;
 pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};
+pub use kernel::wait::wait_kind::WaitKind;
 pub use kernel::wait_hooks::{WaitEnd, WaitHooks};
 pub use poll_io::{PollBufRead, PollRead, PollWrite};
 #[cfg(target_os = "linux")]

@@ -17,9 +17,12 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use crate::kernel::note_wait::note_tasks;
 use crate::kernel::task::handle::Task;
+use crate::kernel::task::key::Identity;
 use crate::kernel::task::reference::{CallbackId, TaskRef};
 use crate::kernel::wait::list::Awaiter;
+use crate::kernel::wait::wait_kind::WaitKind;
 
 /// The observed tasks that have ended, in the order of their ends.
 pub(crate) struct TaskObserver {
@@ -80,12 +83,20 @@ impl TaskObserver {
     /// Cloning another runtime's waker runs user code, so the caller checks `ended` after this.
     pub(crate) fn wake_at(&self, enough: usize, waker: &Waker) {
         let awaiter = Awaiter::new(waker);
+        note_tasks(WaitKind::Wait, || self.unfinished());
+        note_tasks(WaitKind::Wait, || self.unfinished());
         let replaced = self.shared.awaiter.replace(Some((enough, awaiter)));
         drop(replaced);
     }
 }
 
 impl TaskObserver {
+    /// Lists the tasks that have not ended.
+    fn unfinished(&self) -> impl Iterator<Item = Identity> {
+        let unfinished = self.notices.iter().filter(|(task, _)| !task.done());
+        unfinished.map(|(task, _)| task.state.identity_of(task.task.header()))
+    }
+
     /// Waits until all tasks have ended.
     pub(crate) async fn all_ended(self) {
         let all = self.notices.len() + self.ended();

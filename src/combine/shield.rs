@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 
 use crate::error::{FutureError, TaskError};
 use crate::kernel::future::Future as LoopFuture;
+use crate::kernel::note_wait::note_tasks;
 use crate::kernel::task::handle::Task;
+use crate::kernel::wait::wait_kind::WaitKind;
 
 /// Awaits a task, or a loop's future, and keeps a cancellation of the awaiter from it: asyncio's `shield`.
 ///
@@ -60,7 +62,11 @@ impl<T: 'static> Future for Shield<Task<T>> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.awaited.poll_shielded(context)
+        let polled = self.awaited.poll_shielded(context);
+        if polled.is_pending() {
+            note_tasks(WaitKind::Task, || [self.awaited.identity()]);
+        }
+        polled
     }
 }
 
@@ -69,7 +75,11 @@ impl<T: 'static> Future for Shield<&mut Task<T>> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.awaited.poll_shielded(context)
+        let polled = self.awaited.poll_shielded(context);
+        if polled.is_pending() {
+            note_tasks(WaitKind::Task, || [self.awaited.identity()]);
+        }
+        polled
     }
 }
 

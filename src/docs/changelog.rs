@@ -47,6 +47,11 @@
 //!   that fail as told, shuffled orders, and traces.
 //! - [`Clock::Manual`](crate::Clock::Manual) and [`LoopHandle::clock`](crate::LoopHandle::clock): the program moves the
 //!   time, stops it, and holds it while real I/O runs. [`Builder::shuffle`](crate::Builder::shuffle).
+//! - [`capture_call_graph`](crate::capture_call_graph), [`format_call_graph`](crate::format_call_graph) and
+//!   [`print_call_graph`](crate::print_call_graph) say who awaits a task; [`task_infos`](crate::LoopHandle::task_infos),
+//!   [`snapshot`](crate::LoopHandle::snapshot) and [`dump`](crate::LoopHandle::dump) what each task waits for, and which wait
+//!   for one another in a circle. [`Builder::inspect`](crate::Builder::inspect) keeps notes for that, and
+//!   [`Builder::inspector`](crate::Builder::inspector) answers over a Unix socket, also while the loop is busy.
 //! - [`docs::from_tokio`](crate::docs::from_tokio) is a page for those who come from tokio.
 //! - For hosts that embed a loop: [`WaitHooks`](crate::WaitHooks) release a lock around the sleep and hear of signals;
 //!   [`stop_now`](crate::LoopHandle::stop_now) leaves in mid-batch; [`guest`](crate::EventLoop::guest) before the first turn;

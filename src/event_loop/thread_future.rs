@@ -15,10 +15,12 @@ use crate::event_loop::remote::Posted;
 use crate::event_loop::thread_result::{Callback, Inner, Shared, Stage, discard, drop_unread};
 use crate::kernel::enter::catch_panic;
 use crate::kernel::inbox::held;
+use crate::kernel::note_wait::{address, note_wait};
 use crate::kernel::proceed::poll_within_budget;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::reference::TaskRef;
 use crate::kernel::task::waker::current;
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::kernel::wait::waiters::WaiterId;
 
 /// The result of a coroutine that runs on a loop.
@@ -234,6 +236,7 @@ impl<T> ThreadFuture<T> {
         let replaced = inner.waiters.wait(&mut self.waiter, waker);
         drop(inner);
         drop(replaced);
+        note_wait(WaitKind::ThreadFuture, || address(&*self.shared));
         Poll::Pending
     }
 }

@@ -30,8 +30,10 @@ use crate::executor::error::ExecutorError;
 use crate::kernel::enter::{catch_panic, report_panic};
 use crate::kernel::inbox::held;
 use crate::kernel::inhibit::Inhibitor;
+use crate::kernel::note_wait::{address, note_wait};
 use crate::kernel::proceed::poll_within_budget;
 use crate::kernel::report::drop_quietly;
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::sys::fork;
 
 /// A closure that is to run on another thread. See [`Executor::execute`](crate::Executor::execute).
@@ -251,6 +253,9 @@ where
             }
         };
         drop(awaiter);
+        if polled.is_pending() {
+            note_wait(WaitKind::Executor, || address(self));
+        }
         polled
     }
 

@@ -8,9 +8,11 @@ use crate::error::FutureError;
 use crate::kernel::cancel::awaits::Duty;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::future::{Future, Listener};
+use crate::kernel::note_wait::{address, note_wait};
 use crate::kernel::task::key::Identity;
 use crate::kernel::task::reference::CallbackId;
 use crate::kernel::task::waker::{key_of, with_current};
+use crate::kernel::wait::wait_kind::WaitKind;
 
 impl<T> Future<T> {
     /// Waits for the result and moves it out.
@@ -113,6 +115,7 @@ impl<T> Future<T> {
         let replaced = listeners.wait(&mut self.waiting, awaiter);
         drop(listeners);
         drop(replaced);
+        note_wait(WaitKind::Future, || address(&*self.shared));
         Ok(Poll::Pending)
     }
 }

@@ -15,6 +15,7 @@ use slab::Slab;
 
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::note_wait::without_notes;
 use crate::kernel::task::waker::current;
 
 static BACKGROUND: LoopLocal<BackgroundFutures> = LoopLocal::new(BackgroundFutures::default);
@@ -66,7 +67,8 @@ impl BackgroundFutures {
         };
         let waker = Waker::from(Arc::clone(call));
         while entry.woken.replace(false) {
-            let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+            let mut context = Context::from_waker(&waker);
+            let polled = without_notes(|| future.as_mut().poll(&mut context));
             if polled.is_ready() {
                 let ended = self.all.borrow_mut().try_remove(call.place);
                 drop((ended, future));

@@ -25,6 +25,7 @@ use crate::kernel::context::Context;
 use crate::kernel::inbox::{Inbox, Notify};
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::inline_fn::Stored;
+use crate::kernel::inspection::Inspection;
 use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};
 use crate::kernel::loop_cell::LoopCell;
 use crate::kernel::meters::Meters;
@@ -63,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) slow_callback_duration: Duration,
     /// The program has set that duration, so that it counts without debug mode too.
     pub(crate) slow_counts: bool,
+    /// Notes are kept of what each task does and waits for.
+    pub(crate) inspect: bool,
     /// Where the counts of tasks, timers, scopes, turns and callbacks begin: 0, except in tests.
     pub(crate) counts: u64,
     /// By which seed the order of what is ready is permuted.
@@ -256,6 +259,8 @@ pub(crate) struct LoopState {
     pub(crate) locals: RefCell<Vec<Option<Rc<dyn Any>>>>,
     /// The source whose observer has panicked, until the panic is caught.
     pub(crate) broken: Cell<Option<SourceKey>>,
+    /// The notes of an inspected loop.
+    pub(crate) inspection: Option<Box<Inspection>>,
     /// Counts the work outside the loop that keeps its virtual clock from moving; made for the first.
     inhibitors: OnceCell<Arc<AtomicUsize>>,
     /// Permutes what is ready, in tests.
@@ -315,6 +320,7 @@ impl LoopState {
             wait_hooks: RefCell::new(None),
             timer_locations: RefCell::new(Vec::new()),
             locals: RefCell::new(Vec::new()),
+            inspection: settings.inspect.then(|| Box::new(Inspection::new())),
             inhibitors: OnceCell::new(),
             shuffler: settings.shuffle.map(Shuffler::new),
             woken: Cell::new(Vec::new()),
@@ -325,6 +331,7 @@ impl LoopState {
         };
         state.observe_slow();
         state.observe(Observers::METERS, state.meters.is_some());
+        state.observe(Observers::NOTES, state.inspection.is_some());
         Ok(Rc::new(state))
     }
 

@@ -41,6 +41,7 @@
 //! | [`wait_hooks`] | what a host does around the sleep |
 //! | [`report`], [`handlers`] | what a failure's report says; the exception handler and the task hook |
 //! | [`events`] | what the crate says through `tracing`, or on standard error |
+//! | [`inspection`], [`note_wait`], [`inspected`] | what an inspected loop notes: what tasks wait for, and of each call and step |
 //! | [`close`] | the end of a loop |
 //! | [`inline_fn`] | closures without a box |
 //!
@@ -122,12 +123,15 @@ pub(crate) mod hot_paths;
 pub(crate) mod inbox;
 pub(crate) mod inhibit;
 pub(crate) mod inline_fn;
+pub(crate) mod inspected;
+pub(crate) mod inspection;
 pub(crate) mod io;
 pub(crate) mod local;
 pub(crate) mod loop_cell;
 pub(crate) mod loop_handle;
 pub(crate) mod loop_state;
 pub(crate) mod meters;
+pub(crate) mod note_wait;
 pub(crate) mod observation;
 pub(crate) mod observers;
 mod open_slot;

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::kernel::callee::Callee;
 use crate::kernel::events::{slow_call, slow_poll, slow_step};
+use crate::kernel::inspected::{BegunNotes, begin_notes, end_notes};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::meters::Numbers;
 use crate::kernel::observers::Observers;
@@ -33,6 +34,8 @@ pub(crate) struct Begun {
     at: u64,
     /// When what counts as slow began: the same, or the end of a sleep.
     slow_from: u64,
+    /// The notes of the entry, if the loop is inspected.
+    notes: Option<BegunNotes>,
 }
 
 impl LoopState {
@@ -76,8 +79,7 @@ pub(crate) fn begin(state: &LoopState, callee: Callee<'_>, place: Place) -> Opti
     Some(begin_observed(state, callee, place))
 }
 
-/// The place is for observers that trace.
-fn begin_observed(state: &LoopState, callee: Callee<'_>, _place: Place) -> Begun {
+fn begin_observed(state: &LoopState, callee: Callee<'_>, place: Place) -> Begun {
     let at = match &state.meters {
         // The threshold is for one call, and not for what the loop did before it.
         Some(meters) => {
@@ -86,18 +88,25 @@ fn begin_observed(state: &LoopState, callee: Callee<'_>, _place: Place) -> Begun
         }
         None => state.now_if_slow_counts(),
     };
-    Begun { at, slow_from: at }
+    Begun {
+        at,
+        slow_from: at,
+        notes: begin_notes(state, callee, place),
+    }
 }
 
 /// Tells the observers that user code was left, by returning or by a panic that was caught.
 #[inline(always)]
 pub(crate) fn end(state: &LoopState, begun: Option<Begun>, callee: Callee<'_>, place: Place) {
     if let Some(begun) = begun {
-        end_observed(state, &begun, callee, place);
+        end_observed(state, begun, callee, place);
     }
 }
 
-fn end_observed(state: &LoopState, begun: &Begun, callee: Callee<'_>, place: Place) {
+fn end_observed(state: &LoopState, begun: Begun, callee: Callee<'_>, place: Place) {
+    if let Some(notes) = begun.notes {
+        end_notes(state, notes, callee);
+    }
     let nanos = match &state.meters {
         Some(meters) => meters.end(callee.kind(), begun.at, state.numbers()),
         None if begun.at == 0 => return,
@@ -141,7 +150,11 @@ fn begin_observed_poll(state: &LoopState) -> Begun {
         Some(meters) => meters.begin_poll(),
         None => state.now_if_slow_counts(),
     };
-    Begun { at, slow_from: at }
+    Begun {
+        at,
+        slow_from: at,
+        notes: None,
+    }
 }
 
 /// Tells the observers that the loop has slept in its poll until now, which is nobody's fault.

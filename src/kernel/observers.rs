@@ -16,6 +16,8 @@ impl Observers {
 
     /// The histograms of `kernel/meters`, which the builder asks for.
     pub(crate) const METERS: u8 = 1 << 1;
+    /// The loop is inspected: it keeps notes of what runs, and of what each task does and waits for.
+    pub(crate) const NOTES: u8 = 1 << 5;
 
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {

@@ -382,6 +382,12 @@ impl<P: Payload> Timers<P> {
         self.most.max(self.entries.len())
     }
 
+    /// Returns all timers in no order: the key of the task, if it does nothing but wake one, and the deadline.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
+        let live = self.entries.iter().filter(|entry| entry.generation != FREE);
+        live.map(|entry| (entry.payload.task(), entry.deadline))
+    }
+
     /// Takes all timers out, due or not, in the order of creation, and frees the memory. All keys are stale afterwards.
     pub(crate) fn drain(&mut self) -> Vec<P> {
         *self.slots = [EMPTY; SLOTS];

@@ -10,10 +10,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::panic::Location;
+use std::pin::Pin;
 use std::process::{Child, Command, ExitStatus};
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,7 +27,9 @@ use crate::kernel::background::keep;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::note_wait::rename_wait;
 use crate::kernel::proceed::proceed;
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::process::exit::Exit;
 use crate::process::pipes::{self, Pipes};
 use crate::stream::protocol::LIMIT;
@@ -134,7 +138,15 @@ impl Watched {
     /// Waits for the exit of the child, and reaps it.
     pub(crate) async fn exited(&self) -> io::Result<ExitStatus> {
         let reap = |_: &Exit| self.reap();
-        self.io.operate(Direction::Read, reap, |_| false).await
+        let mut exited = self.io.operate(Direction::Read, reap, |_| false);
+        poll_fn(|context| {
+            let polled = Pin::new(&mut exited).poll(context);
+            if polled.is_pending() {
+                rename_wait(WaitKind::Process, || u64::from(self.child.borrow().id()));
+            }
+            polled
+        })
+        .await
     }
 
     /// Returns the status if the child has exited, and reaps it if that has not been done.

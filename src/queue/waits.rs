@@ -4,8 +4,10 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use crate::kernel::note_wait::{address, note_wait};
 use crate::kernel::task::waker::puts_off;
 use crate::kernel::wait::list::{Awaiter, WaitList};
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::queue::base::Queue;
 use crate::queue::error::ShutDown;
@@ -83,6 +85,8 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
 struct Join<'q, T, S>(&'q Queue<T, S>);
 
 impl<T, S> Acquire for Join<'_, T, S> {
+    const KIND: WaitKind = WaitKind::QueueJoin;
+
     type Amount = ();
     type Guard<'a>
         = ()
@@ -132,7 +136,11 @@ impl<T, S: QueueStore<T>> Future for Get<'_, T, S> {
         let polled = queue
             .getters
             .poll_until(&mut this.id, (), context.waker(), condition);
-        if polled.is_pending() || puts_off(context.waker()) {
+        if polled.is_pending() {
+            note_wait(WaitKind::QueueGet, || address(&queue.getters));
+            return Poll::Pending;
+        }
+        if puts_off(context.waker()) {
             return Poll::Pending;
         }
         let mut item = queue.pop();
@@ -145,6 +153,7 @@ impl<T, S: QueueStore<T>> Future for Get<'_, T, S> {
                 queue.starved.set(true);
                 let reidd = queue.getters.enqueue(&mut this.id, (), awaiter);
                 drop(reidd);
+                note_wait(WaitKind::QueueGet, || address(&queue.getters));
                 return Poll::Pending;
             }
         }
@@ -204,7 +213,11 @@ impl<T, S: QueueStore<T>> Future for Put<'_, T, S> {
         let polled = queue
             .putters
             .poll_until(&mut this.id, (), context.waker(), condition);
-        if polled.is_pending() || puts_off(context.waker()) {
+        if polled.is_pending() {
+            note_wait(WaitKind::QueuePut, || address(&queue.getters));
+            return Poll::Pending;
+        }
+        if puts_off(context.waker()) {
             return Poll::Pending;
         }
         let left = this.id.take().and_then(|id| queue.putters.leave(id));

@@ -10,9 +10,11 @@ use std::task::{Context, Poll};
 use crate::error::LoopClosed;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::note_wait::{address, note_wait};
 use crate::kernel::proceed::{poll_within_budget, proceed};
 use crate::kernel::task::waker::puts_off;
 use crate::kernel::wait::list::Awaiter;
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::signal::error::SignalError;
 use crate::signal::listeners::{Listener, Role, register};
 
@@ -117,6 +119,7 @@ impl Signal {
         }
         let replaced = self.listener.awaiter.replace(Some(awaiter));
         drop(replaced);
+        note_wait(WaitKind::Signal, || address(&*self.listener));
         Poll::Pending
     }
 

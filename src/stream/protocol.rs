@@ -16,7 +16,9 @@ use crate::error::LoopClosed;
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::note_wait::{address, note_wait};
 use crate::kernel::wait::list::WaitList;
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::stream::incoming::Incoming;
 use crate::transport::protocol::{BufferedProtocol, Protocol, Transport};
@@ -264,13 +266,17 @@ impl StreamProtocol {
             None => self.reader.replace(Some(context.waker().clone())),
         };
         drop(replaced);
+        note_wait(WaitKind::Stream, || address(self));
         Ok(())
     }
 
     /// Waits until `is_so`, which changes with `writing_paused` and `lost` only, or the connection is over.
     pub(crate) async fn wait_to_write(&self, is_so: impl Fn(&Self) -> bool) {
         let is_so = || is_so(self) || self.is_over();
-        self.waiting().writers.wait_until(is_so).await;
+        self.waiting()
+            .writers
+            .wait_until(WaitKind::Stream, is_so)
+            .await;
     }
 
     /// Polls for the same. The poll functions of a connection have one waiter together: it keeps the last waker.
@@ -286,6 +292,9 @@ impl StreamProtocol {
         let is_so = |_| is_so(self) || self.is_over();
         let result = writers.poll_until(&mut id, (), context.waker(), is_so);
         polled.set(id.unwrap_or(WaiterId::NONE));
+        if result.is_pending() {
+            note_wait(WaitKind::Stream, || address(self));
+        }
         result
     }
 

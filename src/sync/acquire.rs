@@ -7,8 +7,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use crate::kernel::note_wait::{address, note_wait};
 use crate::kernel::task::waker::with_current;
 use crate::kernel::wait::list::{Awaiter, WaitList};
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::kernel::wait::waiters::WaiterId;
 
 /// Takes one unit from the poll budget for a wait that ended because its object was shut down. The next wait on that
@@ -21,6 +23,9 @@ pub(crate) fn poll_shut_down(context: &Context<'_>) -> Poll<()> {
 
 /// A primitive that grants its waiters what they wait for.
 pub(crate) trait Acquire {
+    /// What a task that waits is said to wait for.
+    const KIND: WaitKind;
+
     /// The amount that one waiter asks for.
     type Amount: Copy;
 
@@ -96,6 +101,7 @@ impl<'a, A: Acquire> Wait<'a, A> {
             Stage::Queued(id) => drop(list.enqueue(&mut Some(id), self.amount, awaiter)),
             _ => self.stage = Stage::Queued(list.join(self.amount, awaiter)),
         }
+        note_wait(A::KIND, || address(list));
         Poll::Pending
     }
 

@@ -20,7 +20,9 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::kernel::note_wait::{address, note_wait};
 use crate::kernel::wait::list::{Awaiter, WaitList};
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::sync::acquire::poll_shut_down;
 
@@ -307,6 +309,9 @@ impl Future for BarrierWait<'_> {
             Stage::Inside(id) => self.poll_inside(id, awaiter),
         };
         drop(unneeded);
+        if polled.is_pending() {
+            note_wait(WaitKind::Barrier, || address(&self.barrier.inside));
+        }
         polled
     }
 }

@@ -8,6 +8,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 
 use crate::kernel::wait::list::WaitList;
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::sync::acquire::{Acquire, Wait};
 use crate::sync::lock::LockGuard;
 
@@ -176,6 +177,8 @@ impl Drop for Notification<'_> {
 }
 
 impl Acquire for Condition {
+    const KIND: WaitKind = WaitKind::Condition;
+
     type Amount = ();
     type Guard<'a> = ();
 

@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::Future;
 
 use crate::kernel::wait::list::WaitList;
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::sync::acquire::{Acquire, Wait};
 
 /// A flag that tasks can wait for: asyncio's `Event`.
@@ -100,6 +101,8 @@ impl Event {
 }
 
 impl Acquire for Event {
+    const KIND: WaitKind = WaitKind::Event;
+
     type Amount = ();
     type Guard<'a> = ();
 

@@ -22,7 +22,9 @@ use std::fmt;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 
+use crate::kernel::note_wait::{address, note_holder, note_release};
 use crate::kernel::wait::list::WaitList;
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::sync::acquire::{Acquire, Wait};
 
 /// The states of a lock. While it is `Free`, the wait queue is empty.
@@ -188,6 +190,7 @@ impl<T> Lock<T> {
     /// Grants the lock to the first waiter, or marks it as free.
     #[inline]
     fn release_to_next(&self) {
+        note_release(|| address(&self.waiters));
         match self.waiters.take_first() {
             Some(first) => {
                 self.state.set(State::Granted);
@@ -199,6 +202,8 @@ impl<T> Lock<T> {
 }
 
 impl<T> Acquire for Lock<T> {
+    const KIND: WaitKind = WaitKind::Lock;
+
     type Amount = ();
     type Guard<'a>
         = LockGuard<'a, T>
@@ -222,6 +227,7 @@ impl<T> Acquire for Lock<T> {
     #[inline]
     fn guard(&self, (): ()) -> LockGuard<'_, T> {
         self.state.set(State::Held);
+        note_holder(|| address(&self.waiters));
         LockGuard {
             value: self.value.borrow_mut(),
             hold: Hold { lock: self },

@@ -12,6 +12,7 @@ use std::future::Future;
 use std::ops::Deref;
 
 use crate::kernel::wait::list::WaitList;
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::sync::acquire::{Acquire, Wait};
 
 /// A counting semaphore: asyncio's `Semaphore`.
@@ -213,6 +214,8 @@ impl Semaphore {
 }
 
 impl Acquire for Semaphore {
+    const KIND: WaitKind = WaitKind::Semaphore;
+
     type Amount = usize;
     type Guard<'a> = SemaphoreGuard<'a>;
 

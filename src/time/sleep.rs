@@ -11,9 +11,11 @@ use crate::event_loop::free::{YieldNow, get_running_loop, yield_now};
 use crate::kernel::enter::wake;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::note_wait::note_wait;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::waker::{current, key_of};
 use crate::kernel::timers::{Payload, TimerKey};
+use crate::kernel::wait::wait_kind::WaitKind;
 
 /// Waits for `delay`, counted from this call, or from the first poll if it is called outside a running loop. It never
 /// ends early; a delay that is too long for the clock never ends. A zero delay lets others run for one turn, as
@@ -168,6 +170,7 @@ impl Sleep {
                 state.arm_timer(deadline, move || wake(waker)).ok()
             }
         };
+        note_wait(WaitKind::Sleep, || deadline);
         // Otherwise the loop is closed, and this future will never be woken.
         if let Some(TimerKey { index, generation }) = armed {
             self.stage = Stage::Armed {
@@ -219,6 +222,7 @@ impl Sleep {
             drop(former);
             return polled;
         }
+        note_wait(WaitKind::Sleep, || deadline);
         Poll::Pending
     }
 }

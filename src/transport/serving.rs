@@ -17,6 +17,7 @@ use crate::kernel::enter::{Entry, Failed, InContext};
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::wait::list::WaitList;
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::socket::acceptor::{Acceptor, Host};
 use crate::socket::address::Address;
 use crate::socket::socket_file::SocketFile;
@@ -146,7 +147,8 @@ impl Serving {
 
     /// Waits until `is_so`, which changes when the server closes, or when its last client leaves after that.
     pub(crate) async fn wait(&self, is_so: impl Fn(&Self) -> bool) {
-        self.waiting.wait_until(|| is_so(self)).await;
+        let is_so = || is_so(self);
+        self.waiting.wait_until(WaitKind::Server, is_so).await;
     }
 
     fn connect(self: &Rc<Self>, socket: StreamSocket, peer: Option<Address>) -> io::Result<()> {

@@ -11,10 +11,12 @@ use crate::combine::group::error::Outcome;
 use crate::combine::group::state::{GroupState, stop_request};
 use crate::event_loop::tasks::TaskBuilder;
 use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::note_wait::{address, note_wait};
 use crate::kernel::task::cell::Held;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::waker::with_current;
 use crate::kernel::wait::list::WaitList;
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::kernel::wait::waiters::WaiterId;
 
 /// The handle of a group of tasks; [`task_group`](crate::task_group) passes it to its body. Clones are handles of the
@@ -263,7 +265,11 @@ impl TaskGroup {
         poll_fn(|context| {
             let condition =
                 |_| self.group_state.has_vacancy() || !self.group_state.takes_children();
-            list.poll_until(&mut waiting.id, (), context.waker(), condition)
+            let polled = list.poll_until(&mut waiting.id, (), context.waker(), condition);
+            if polled.is_pending() {
+                note_wait(WaitKind::Vacancy, || address(list));
+            }
+            polled
         })
         .await;
         drop(waiting);

@@ -96,7 +96,7 @@ impl LoopState {
     }
 
     /// Returns in which of the task's newest polls one of its nodes was polled.
-    fn recency(&self, task: Key) -> Recency {
+    pub(super) fn recency(&self, task: Key) -> Recency {
         if task.slot() == ROOT_SLOT {
             return self.root.recency.get();
         }
@@ -114,7 +114,7 @@ impl LoopState {
     }
 
     /// Returns the task that `task` awaits without a node, if it still does.
-    fn plainly_awaited(&self, task: Key, slot: u32) -> Option<AnyTask> {
+    pub(super) fn plainly_awaited(&self, task: Key, slot: u32) -> Option<AnyTask> {
         let awaited = self.queues(|queues| queues.tasks.at(slot).cloned())?;
         let is_awaited = awaited.header().is_plainly_awaited_by(task);
         is_awaited.then_some(awaited)

@@ -119,6 +119,7 @@ mod cycles;
 pub(crate) mod delivery;
 pub(crate) mod detached;
 pub(crate) mod lifecycle;
+mod listing;
 pub(crate) mod node;
 pub(crate) mod request;
 pub(crate) mod scope;

@@ -19,6 +19,7 @@ use crate::kernel::io::fd_table::{Callback, CallbackKey};
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::note_wait::note_wait;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::sys::epoll::Descriptor;
 
@@ -180,7 +181,10 @@ where
         });
         drop(waker);
         match waits {
-            Ok(Ok(())) => Poll::Pending,
+            Ok(Ok(())) => {
+                note_wait(self.direction.kind(), || self.fd as u64);
+                Poll::Pending
+            }
             Ok(Err(error)) => Poll::Ready(Err(error)),
             Err(closed) => Poll::Ready(Err(closed.into())),
         }

@@ -18,3 +18,4 @@ pub(crate) mod fd_table;
 pub(crate) mod reactor;
 pub(crate) mod readiness;
 pub(crate) mod source;
+mod waiting;

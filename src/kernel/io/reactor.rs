@@ -58,7 +58,15 @@ pub(crate) enum Woken {
     Observed(SourceKey),
 }
 
+/// Tells the numbers of sources from those of descriptors.
+const NUMBERED: u64 = 1 << 32;
+
 impl SourceKey {
+    /// Returns a number that no other source of the loop has at the same time, and no descriptor.
+    pub(crate) fn number(self) -> u64 {
+        u64::from(self.index) | NUMBERED
+    }
+
     fn token(self) -> Token {
         Token((u64::from(self.generation) << 32 | u64::from(self.index)) as usize)
     }
@@ -468,6 +476,16 @@ impl Reactor {
             std::mem::forget(entry.observer);
         }
         std::mem::forget(self.descriptors.drain(&mut Vec::new()));
+    }
+
+    /// Returns the readiness of each source, with the source's [number](SourceKey::number).
+    pub(super) fn each_readiness(&mut self) -> impl Iterator<Item = (u64, &mut Readiness)> {
+        let sources = self.sources.iter_mut();
+        sources.map(|(index, entry)| (index as u64 | NUMBERED, &mut entry.readiness))
+    }
+
+    pub(super) fn descriptor_of(&self, number: u64) -> Option<Descriptor> {
+        self.sources.get((number & !NUMBERED) as usize)?.number
     }
 
     /// Returns the descriptor that is readable when a turn has something to do. It is the same file for as long as the loop

@@ -17,6 +17,7 @@ use std::task::Waker;
 
 use mio::event::Event;
 
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 
 /// The two ways in which a source can be ready.
@@ -26,6 +27,16 @@ pub(crate) enum Direction {
     Read,
     /// Writable, or connected.
     Write,
+}
+
+impl Direction {
+    /// Returns what a task that waits for it is said to wait for.
+    pub(crate) fn kind(self) -> WaitKind {
+        match self {
+            Self::Read => WaitKind::Readable,
+            Self::Write => WaitKind::Writable,
+        }
+    }
 }
 
 /// One direction of one source.
@@ -188,6 +199,17 @@ impl Readiness {
         match direction {
             Direction::Read => self.readers.leave(id),
             Direction::Write => self.writers.as_mut()?.waiters.leave(id),
+        }
+    }
+
+    /// Calls `f` with the waker of each waiter. `f` must not run user code.
+    pub(crate) fn each_waiter(&mut self, mut f: impl FnMut(Direction, &Waker)) {
+        self.readers
+            .iter_mut()
+            .for_each(|waker| f(Direction::Read, waker));
+        if let Some(writers) = &mut self.writers {
+            let writers = writers.waiters.iter_mut();
+            writers.for_each(|waker| f(Direction::Write, waker));
         }
     }
 

@@ -78,6 +78,9 @@ impl LoopHandle {
 /// Gives a new task its context and calls the task hook, on an instrumented loop.
 #[inline(never)]
 fn prepare_instrumented(state: &LoopState, header: &Header, key: Key) {
+    if let Some(inspection) = &state.inspection {
+        inspection.create(header.serial.get(), state.clock.now());
+    }
     if let Some(context) = state.peek_context() {
         header.with_cold(|cold| cold.context = Some(context.copy()));
     }

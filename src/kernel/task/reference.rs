@@ -30,6 +30,26 @@ pub struct TaskId {
     serial: u64,
 }
 
+impl TaskId {
+    /// Names a task of a loop.
+    pub(crate) fn of(state: &LoopState, serial: u64) -> Self {
+        let epoch = state.epoch;
+        Self { epoch, serial }
+    }
+
+    /// Returns the number of the task among all that its loop has created.
+    pub(crate) fn serial(self) -> u64 {
+        self.serial
+    }
+}
+
+/// Shows the number of the task among all that its loop has created.
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.serial)
+    }
+}
+
 /// Names a done callback, so that it can be removed again.
 ///
 /// ```
@@ -87,10 +107,7 @@ impl TaskRef {
     /// assert_eq!(event_loop.all_tasks()[0].id(), task.id());
     /// ```
     pub fn id(&self) -> TaskId {
-        TaskId {
-            epoch: self.state.epoch,
-            serial: self.task.header().serial.get(),
-        }
+        TaskId::of(&self.state, self.task.header().serial.get())
     }
 
     /// Returns the name that the builder gave, or `Task-<n>`.

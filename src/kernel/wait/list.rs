@@ -22,8 +22,10 @@ use std::task::{Poll, Waker};
 
 use crate::kernel::enter::wake;
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::note_wait::{address, note_wait};
 use crate::kernel::task::key::Key;
 use crate::kernel::task::waker::{key_of, wake_key};
+use crate::kernel::wait::wait_kind::WaitKind;
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 
 /// How to wake a waiter.
@@ -230,12 +232,19 @@ impl WaitList {
     /// Waits until `is_so` returns true. Code that changes its value wakes all waiters afterwards: by
     /// [`grant`](Self::grant), after which a waiter whose condition does not hold joins again, or by
     /// [`notify_first`](Self::notify_first).
-    pub(crate) async fn wait_until(&self, is_so: impl Fn() -> bool) {
+    pub(crate) async fn wait_until(&self, kind: WaitKind, is_so: impl Fn() -> bool) {
         let mut place = Place {
             list: self,
             id: None,
         };
-        poll_fn(|context| self.poll_until(&mut place.id, (), context.waker(), |_| is_so())).await;
+        poll_fn(|context| {
+            let polled = self.poll_until(&mut place.id, (), context.waker(), |_| is_so());
+            if polled.is_pending() {
+                note_wait(kind, || address(self));
+            }
+            polled
+        })
+        .await;
     }
 }
 

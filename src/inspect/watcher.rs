@@ -1,0 +1,253 @@
+//! The thread of an inspector: it serves the clients, and has the loop asked for snapshots.
+//!
+//! ```text
+//!   client ── line ──► watcher ── post ──► loop: takes a snapshot, gives it to the watcher, wakes it
+//!   client ◄── line ── watcher ◄──────────
+//! ```
+//!
+//! At most one post is on its way, however many clients wait: its snapshot is for all. If the loop has not answered a
+//! client after [`ANSWERS_WITHIN`], the client is told what keeps the loop. The watcher blocks in its poll only, so it
+//! ends as soon as it is told to.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use mio::net::UnixListener;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use crate::event_loop::free::try_get_running_loop;
+use crate::event_loop::remote::RemoteHandle;
+use crate::inspect::answer::{Identification, answer, busy};
+use crate::inspect::client::{Client, Next};
+use crate::inspect::snapshot::LoopSnapshot;
+use crate::kernel::inspection::Running;
+use crate::sys::socket::peer_cred;
+
+/// After which time a loop counts as busy. A loop that is well answers within a few milliseconds.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(200);
+
+/// The most clients at a time. Others are closed at once.
+const MOST_CLIENTS: usize = 16;
+
+/// When a listener that has failed, as without descriptors, is tried again.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+const WOKEN: Token = Token(0);
+const LISTENER: Token = Token(1);
+const FIRST_CLIENT: usize = 2;
+
+/// What the watcher shares with the loop.
+pub(crate) struct Shared {
+    waker: Waker,
+    closing: AtomicBool,
+    snapshot: Mutex<Option<LoopSnapshot>>,
+}
+
+impl Shared {
+    /// Ends the thread.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Takes a snapshot, on the loop's thread.
+    fn give(&self) {
+        if let Some(handle) = try_get_running_loop() {
+            let snapshot = handle.snapshot();
+            let mut place = self.lock();
+            *place = Some(snapshot);
+            drop(place);
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        // If the descriptor is refused, the watcher finds out at its next deadline.
+        let _ = self.waker.wake();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<LoopSnapshot>> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The watcher, on its thread.
+pub(crate) struct Watcher {
+    poll: Poll,
+    listener: UnixListener,
+    accept_again: Option<Instant>,
+    clients: HashMap<usize, Client>,
+    /// The token of the next client.
+    next: usize,
+    shared: Arc<Shared>,
+    remote: RemoteHandle,
+    running: Arc<Running>,
+    /// A post is on its way to the loop.
+    asked: bool,
+    who: Identification,
+    /// The only user that is answered.
+    user: u32,
+}
+
+impl Watcher {
+    pub(crate) fn new(
+        mut listener: UnixListener,
+        user: u32,
+        remote: RemoteHandle,
+        running: Arc<Running>,
+    ) -> io::Result<(Self, Arc<Shared>)> {
+        let poll = Poll::new()?;
+        let shared = Arc::new(Shared {
+            waker: Waker::new(poll.registry(), WOKEN)?,
+            closing: AtomicBool::new(false),
+            snapshot: Mutex::default(),
+        });
+        let interest = Interest::READABLE;
+        poll.registry()
+            .register(&mut listener, LISTENER, interest)?;
+        let watcher = Self {
+            poll,
+            listener,
+            accept_again: None,
+            clients: HashMap::new(),
+            next: FIRST_CLIENT,
+            shared: Arc::clone(&shared),
+            remote,
+            running,
+            asked: false,
+            who: Identification::of_this_thread(),
+            user,
+        };
+        Ok((watcher, shared))
+    }
+
+    /// Serves clients until [`Shared::close`] is called.
+    pub(crate) fn serve(mut self) {
+        let mut events = Events::with_capacity(64);
+        while !self.shared.closing.load(Ordering::Acquire) {
+            let wait = self.next_deadline();
+            let wait = wait.map(|at| at.saturating_duration_since(Instant::now()));
+            match self.poll.poll(&mut events, wait) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // A poller that fails serves nobody.
+                Err(_) => return,
+            }
+            for event in &events {
+                match event.token() {
+                    WOKEN => {}
+                    LISTENER => self.accept(),
+                    Token(number) => self.advance(number),
+                }
+            }
+            self.deliver();
+            self.expire();
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let clients = self.clients.values().map(|client| client.deadline);
+        clients.chain(self.accept_again).min()
+    }
+
+    fn accept(&mut self) {
+        self.accept_again = None;
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return,
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => continue,
+                    _ => {
+                        self.accept_again = Some(Instant::now() + ACCEPT_AGAIN);
+                        return;
+                    }
+                },
+            };
+            // Where the system does not say who it is, the mode of the file alone protects the socket.
+            let refused = match peer_cred(stream.as_fd()) {
+                Ok((_, user, _)) => user != self.user,
+                Err(error) => error.kind() != io::ErrorKind::Unsupported,
+            };
+            if refused || self.clients.len() >= MOST_CLIENTS {
+                continue;
+            }
+            let mut client = Client::new(stream);
+            let (token, interest) = (Token(self.next), Interest::READABLE | Interest::WRITABLE);
+            let registry = self.poll.registry();
+            if registry.register(client.stream(), token, interest).is_ok() {
+                self.clients.insert(self.next, client);
+                // 2⁶⁴ clients will not come.
+                self.next += 1;
+            }
+        }
+    }
+
+    fn advance(&mut self, number: usize) {
+        if let Some(client) = self.clients.get_mut(&number) {
+            let next = client.advance();
+            self.act(number, next);
+        }
+    }
+
+    fn act(&mut self, number: usize, next: Next) {
+        match next {
+            Next::Wait => {}
+            Next::Close => drop(self.clients.remove(&number)),
+            Next::Ask => {
+                if let Some(client) = self.clients.get_mut(&number) {
+                    client.deadline = Instant::now() + ANSWERS_WITHIN;
+                }
+                if !self.asked {
+                    let shared = Arc::clone(&self.shared);
+                    // A closed loop is about to end this thread.
+                    self.asked = self.remote.post(move || shared.give()).is_ok();
+                }
+            }
+        }
+    }
+
+    /// Gives a snapshot that has come to all who wait for one.
+    fn deliver(&mut self) {
+        let Some(snapshot) = self.shared.lock().take() else {
+            return;
+        };
+        self.asked = false;
+        for (number, request) in self.waiting(|_| true) {
+            self.reply(number, answer(self.who, request, &snapshot));
+        }
+    }
+
+    /// Closes clients that were too slow, and tells those that wait for too long what keeps the loop.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        if self.accept_again.is_some_and(|at| at <= now) {
+            self.accept();
+        }
+        for (number, _) in self.waiting(|client| client.deadline <= now) {
+            self.reply(number, busy(self.who, &self.running));
+        }
+        self.clients.retain(|_, client| client.deadline > now);
+    }
+
+    fn waiting(
+        &self,
+        which: impl Fn(&Client) -> bool,
+    ) -> Vec<(usize, crate::inspect::answer::Request)> {
+        let clients = self.clients.iter().filter(|(_, client)| which(client));
+        clients
+            .filter_map(|(number, client)| Some((*number, client.waits()?)))
+            .collect()
+    }
+
+    fn reply(&mut self, number: usize, text: String) {
+        if let Some(client) = self.clients.get_mut(&number) {
+            let next = client.answer(text);
+            self.act(number, next);
+        }
+    }
+}

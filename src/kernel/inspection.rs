@@ -1,0 +1,210 @@
+//! What an inspected loop notes while it runs: what each task waits for, how often it ran and for how long, who holds
+//! a lock, and what runs now.
+//!
+//! A future that returns `Pending` [notes](crate::kernel::note_wait) what it waits for. The notes of one step are kept
+//! with its task when the step ends, and replace those of the step before. So they name what the last step has found
+//! pending. A future that is polled by a waker of its own (as `FuturesUnordered` does) is missing while its task runs
+//! for another reason, and a wait that was given up in the same step is still named until the next.
+//!
+//! A loop that is not inspected has none of this. Its process pays for one test of a number where a task begins to
+//! wait, which other loops of the process may have set.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::panic::Location;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::kernel::task::key::Identity;
+use crate::kernel::wait::wait_kind::WaitKind;
+
+/// How many waits of one task are kept; more are counted.
+pub(crate) const MOST_WAITS: usize = 16;
+
+/// How many loops of this process are inspected.
+static INSPECTED: AtomicUsize = AtomicUsize::new(0);
+
+/// Returns whether any loop of this process keeps notes.
+#[inline(always)]
+pub(crate) fn is_any_inspected() -> bool {
+    INSPECTED.load(Ordering::Relaxed) != 0
+}
+
+/// One wait of a task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Wait {
+    pub(crate) kind: WaitKind,
+    /// Distinguishes what is waited for among all of its kind: an address, a descriptor or a deadline; 0 if nothing
+    /// does.
+    pub(crate) object: u64,
+    /// The task that is waited for, or [`Identity::NONE`].
+    pub(crate) task: Identity,
+}
+
+/// The waits of one step.
+#[derive(Clone, Default)]
+pub(crate) struct Waits {
+    /// Each with the time since when it is waited for, on the loop's clock.
+    pub(crate) waits: Vec<(Wait, u64)>,
+    /// How many more there are.
+    pub(crate) more: usize,
+}
+
+/// What is known of one task.
+#[derive(Clone, Default)]
+pub(crate) struct Record {
+    /// When the task was created; `None` if the loop was not inspected then.
+    pub(crate) created: Option<u64>,
+    pub(crate) steps: u64,
+    /// How long its steps took together, in nanoseconds of the loop's clock.
+    pub(crate) in_steps: u64,
+    /// When its last step ended.
+    pub(crate) last_step: Option<u64>,
+    pub(crate) waits: Waits,
+}
+
+/// The notes of one loop.
+pub(crate) struct Inspection {
+    /// What the running step has noted so far.
+    noted: RefCell<Waits>,
+    /// By the serial number of the task.
+    records: RefCell<HashMap<u64, Record>>,
+    /// The tasks that hold locks, by the addresses of those.
+    holders: RefCell<HashMap<u64, Identity>>,
+    pub(crate) running: Arc<Running>,
+}
+
+impl Inspection {
+    pub(crate) fn new() -> Self {
+        INSPECTED.fetch_add(1, Ordering::Relaxed);
+        Self {
+            noted: RefCell::default(),
+            records: RefCell::default(),
+            holders: RefCell::default(),
+            running: Arc::default(),
+        }
+    }
+
+    /// Notes a wait of the running step.
+    pub(crate) fn note(&self, wait: Wait) {
+        let mut noted = self.noted.borrow_mut();
+        if noted.waits.iter().any(|(known, _)| *known == wait) {
+            return;
+        }
+        if noted.waits.len() < MOST_WAITS {
+            noted.waits.push((wait, 0));
+        } else {
+            noted.more += 1;
+        }
+    }
+
+    /// Gives the newest wait of the running step another kind and object.
+    pub(crate) fn rename(&self, as_this: Wait) {
+        if let Some((last, _)) = self.noted.borrow_mut().waits.last_mut() {
+            *last = as_this;
+        }
+    }
+
+    /// Notes when a task was created, unless that is known.
+    pub(crate) fn create(&self, serial: u64, now: u64) {
+        let mut records = self.records.borrow_mut();
+        let record = records.entry(serial).or_default();
+        record.created.get_or_insert(now);
+    }
+
+    /// Begins a step. Returns what an outer step has noted, for [`end_step`](Self::end_step): an eager task begins
+    /// inside the step of another.
+    pub(crate) fn begin_step(&self) -> Waits {
+        self.noted.take()
+    }
+
+    /// Forgets what was noted since [`begin_step`](Self::begin_step).
+    pub(crate) fn restore(&self, outer: Waits) {
+        self.noted.replace(outer);
+    }
+
+    /// Ends a step: keeps what it has noted, or forgets the task if that has ended.
+    pub(crate) fn end_step(&self, serial: u64, outer: Waits, began: u64, now: u64, ended: bool) {
+        let mut noted = self.noted.replace(outer);
+        let mut records = self.records.borrow_mut();
+        if ended {
+            records.remove(&serial);
+            return;
+        }
+        let record = records.entry(serial).or_default();
+        record.steps += 1;
+        record.last_step = Some(now);
+        record.in_steps += now.saturating_sub(began);
+        for (wait, since) in &mut noted.waits {
+            let before = record.waits.waits.iter();
+            let known = before.clone().find(|(known, _)| known == wait);
+            *since = known.map_or(now, |(_, since)| *since);
+        }
+        record.waits = noted;
+    }
+
+    pub(crate) fn record(&self, serial: u64) -> Option<Record> {
+        self.records.borrow().get(&serial).cloned()
+    }
+
+    /// Notes which task holds a lock from now on.
+    pub(crate) fn hold(&self, lock: u64, task: Identity) {
+        self.holders.borrow_mut().insert(lock, task);
+    }
+
+    /// Notes that a lock was released.
+    pub(crate) fn release(&self, lock: u64) {
+        self.holders.borrow_mut().remove(&lock);
+    }
+
+    pub(crate) fn holder(&self, lock: u64) -> Option<Identity> {
+        self.holders.borrow().get(&lock).copied()
+    }
+}
+
+impl Drop for Inspection {
+    fn drop(&mut self) {
+        INSPECTED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What runs on the loop's thread at this moment, for a thread that looks at it from outside.
+///
+/// It is behind a lock, which each side holds for a few instructions and never while user code runs.
+#[derive(Default)]
+pub(crate) struct Running(Mutex<Vec<Now>>);
+
+/// One call of user code that has begun and has not returned.
+#[derive(Clone)]
+pub(crate) struct Now {
+    /// "task", or the name of the call.
+    pub(crate) what: &'static str,
+    /// The task's name, for a task.
+    pub(crate) task: Option<(u64, String)>,
+    /// Where the task or callback was created.
+    pub(crate) location: &'static Location<'static>,
+    pub(crate) since: Instant,
+}
+
+impl Running {
+    fn with<R>(&self, f: impl FnOnce(&mut Vec<Now>) -> R) -> R {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes that a call begins.
+    pub(crate) fn begin(&self, now: Now) {
+        self.with(|running| running.push(now));
+    }
+
+    /// Notes that the newest call has ended.
+    pub(crate) fn end(&self) {
+        let ended = self.with(Vec::pop);
+        drop(ended);
+    }
+
+    /// Returns the innermost call.
+    pub(crate) fn innermost(&self) -> Option<Now> {
+        self.with(|running| running.last().cloned())
+    }
+}

@@ -1,0 +1,107 @@
+//! Where a future that returns `Pending` notes what it waits for, for those who ask who waits for what.
+//!
+//! Each function tests one number of the process first, and does nothing more while no loop is inspected. What is noted
+//! belongs to the running task of the current loop: `kernel/inspection` says how long it is kept.
+
+use crate::kernel::inspection::{Wait, is_any_inspected};
+use crate::kernel::task::key::{Identity, Key};
+use crate::kernel::task::waker::with_current;
+use crate::kernel::wait::wait_kind::WaitKind;
+
+/// Returns the number of what is waited for: its address.
+#[inline(always)]
+pub(crate) fn address<T>(of: &T) -> u64 {
+    std::ptr::from_ref(of).addr() as u64
+}
+
+/// Notes that the running task waits for something with this number.
+#[inline(always)]
+pub(crate) fn note_wait(kind: WaitKind, object: impl FnOnce() -> u64) {
+    if is_any_inspected() {
+        note(kind, object(), Identity::NONE);
+    }
+}
+
+/// Notes that the running task waits for the ends of other tasks.
+#[inline(always)]
+pub(crate) fn note_tasks<T>(kind: WaitKind, tasks: impl FnOnce() -> T)
+where
+    T: IntoIterator<Item = Identity>,
+{
+    if is_any_inspected() {
+        for task in tasks() {
+            note(kind, 0, task);
+        }
+    }
+}
+
+/// Says what the newest wait of the running step is for, where the code that waits knows more than the code that has
+/// noted it.
+#[inline(always)]
+pub(crate) fn rename_wait(kind: WaitKind, object: impl FnOnce() -> u64) {
+    if is_any_inspected() {
+        let (object, task) = (object(), Identity::NONE);
+        with_current(|state| {
+            if let Some(inspection) = &state.inspection {
+                inspection.rename(Wait { kind, object, task });
+            }
+        });
+    }
+}
+
+/// Notes that the running task holds a lock.
+#[inline(always)]
+pub(crate) fn note_holder(lock: impl FnOnce() -> u64) {
+    if is_any_inspected() {
+        hold(lock());
+    }
+}
+
+/// Notes that a lock was released.
+#[inline(always)]
+pub(crate) fn note_release(lock: impl FnOnce() -> u64) {
+    if is_any_inspected() {
+        let lock = lock();
+        with_current(|state| state.inspection.as_ref().map(|kept| kept.release(lock)));
+    }
+}
+
+/// Polls something that belongs to no task, whatever task runs: nothing that it waits for is noted.
+#[inline]
+pub(crate) fn without_notes<R>(poll: impl FnOnce() -> R) -> R {
+    if !is_any_inspected() {
+        return poll();
+    }
+    let outer = with_current(|state| state.inspection.as_ref().map(|kept| kept.begin_step()));
+    let polled = poll();
+    if let Some(outer) = outer.flatten() {
+        with_current(|state| state.inspection.as_ref().map(|kept| kept.restore(outer)));
+    }
+    polled
+}
+
+#[cold]
+#[inline(never)]
+fn note(kind: WaitKind, object: u64, task: Identity) {
+    with_current(|state| {
+        let inside = state.current_task.get() != Key::NONE;
+        if let Some(inspection) = state.inspection.as_ref().filter(|_| inside) {
+            inspection.note(Wait { kind, object, task });
+        }
+    });
+}
+
+#[cold]
+#[inline(never)]
+fn hold(lock: u64) {
+    with_current(|state| {
+        let Some(inspection) = &state.inspection else {
+            return;
+        };
+        match state.task(state.current_task.get()) {
+            Some(task) => inspection.hold(lock, state.identity_of(task.header())),
+            // A callback holds it: no task is to be named.
+            None => inspection.release(lock),
+        }
+    });
+}
