@@ -109,6 +109,7 @@
 //!   kernel/wait/wait_kind    what a task may wait for
 //!   kernel/io/readiness      the cached readiness of one source, and who observes it
 //!   kernel/io/fd_table       users' own descriptors
+//!   kernel/io/source_key     names of sources
 //!   kernel/io/reactor        mio and the slab of sources
 //!   kernel/wait_hooks        WaitHooks: what a host does around the loop's sleep
 //!   kernel/task/key          keys and identities of tasks
@@ -130,12 +131,14 @@
 //!   kernel/task/root_slot    what the root has instead of a slot
 //!   kernel/meters            recording these histograms
 //!   kernel/ring              a FIFO in one buffer
+//!   kernel/ready_token       entries of the ready queue
 //!   kernel/ready             the ready queue
 //!   kernel/shuffle           the order of what is ready, permuted
 //!   kernel/queues            the ready queue and the tasks under one borrow
 //!   kernel/loop_cell         a cell whose borrows are checked, but for those of hot_paths
 //!   kernel/budget            how many operations may end in one poll
 //!   kernel/observers         who is told when user code is entered and left
+//!   kernel/settings          what a builder asks for
 //!   kernel/loop_state        the parts of one loop
 //!   kernel/hot_paths         what every step, callback and timer does with the queues and timers
 //!   kernel/task/lookup       from keys and identities to tasks

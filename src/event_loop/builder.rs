@@ -9,7 +9,8 @@ use std::time::Duration;
 use crate::event_loop::owner::EventLoop;
 use crate::kernel::clock::Clock;
 use crate::kernel::loop_handle::LoopHandle;
-use crate::kernel::loop_state::{LoopState, Settings};
+use crate::kernel::loop_state::LoopState;
+use crate::kernel::settings::Settings;
 use crate::kernel::task::waker::watch_forks;
 
 /// The most entries that run between two readings of the clock. At 10 ns each they take less than a microsecond, and the

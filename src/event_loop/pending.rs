@@ -8,7 +8,7 @@ use crate::kernel::callback::{HandleId, NO_TIMER};
 use crate::kernel::clock::NEVER;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::ready::{Special, Token};
+use crate::kernel::ready_token::{Special, Token};
 use crate::kernel::task::key::Key;
 use crate::kernel::timer_list::Pending;
 

@@ -20,21 +20,23 @@ use crate::kernel::batch::Delivery;
 use crate::kernel::budget::Budget;
 use crate::kernel::cancel::node::{NIL, NodeKey};
 use crate::kernel::cancel::tree::Tree;
-use crate::kernel::clock::{Clock, LoopClock};
+use crate::kernel::clock::LoopClock;
 use crate::kernel::context::Context;
 use crate::kernel::inbox::{Inbox, Notify};
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::inline_fn::Stored;
 use crate::kernel::inspection::Inspection;
-use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};
+use crate::kernel::io::reactor::{Reactor, Woken};
+use crate::kernel::io::source_key::SourceKey;
 use crate::kernel::loop_cell::LoopCell;
 use crate::kernel::meters::Meters;
 use crate::kernel::observers::Observers;
 use crate::kernel::post_spin::PostSpin;
 use crate::kernel::queues::Queues;
 use crate::kernel::ready::ReadyQueue;
-use crate::kernel::registry;
+use crate::kernel::registry::{self, Claim};
 use crate::kernel::report::{ExceptionContext, ReportHandler};
+use crate::kernel::settings::Settings;
 use crate::kernel::shuffle::Shuffler;
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::cell_pool::CellPool;
@@ -45,32 +47,6 @@ use crate::kernel::timers::Timers;
 use crate::kernel::wait_hooks::HostHooks;
 use crate::sys::fork;
 use crate::sys::ticks::Ticks;
-
-/// The settings of the builder.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) clock: Clock,
-    pub(crate) debug: bool,
-    /// The most entries between two readings of the clock; 1 polls for events in every turn.
-    pub(crate) event_interval: u32,
-    /// How far apart deadlines that share a wake-up may be.
-    pub(crate) timer_slack: Duration,
-    /// How long to poll busily before sleeping.
-    pub(crate) spin: Duration,
-    /// For how many tasks, timers and sources room is made at once.
-    pub(crate) capacity: usize,
-    /// Whether histograms are recorded.
-    pub(crate) metrics: bool,
-    pub(crate) slow_callback_duration: Duration,
-    /// The program has set that duration, so that it counts without debug mode too.
-    pub(crate) slow_counts: bool,
-    /// Notes are kept of what each task does and waits for.
-    pub(crate) inspect: bool,
-    /// Where the counts of tasks, timers, scopes, turns and callbacks begin: 0, except in tests.
-    pub(crate) counts: u64,
-    /// By which seed the order of what is ready is permuted.
-    pub(crate) shuffle: Option<u64>,
-}
 
 /// Where a loop is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -276,12 +252,20 @@ impl LoopState {
             ));
         };
         claim.inbox.open(claim.epoch, reactor.notifier());
+        let state = Self::assemble(claim, reactor, settings);
+        state.observe_slow();
+        state.observe(Observers::METERS, state.meters.is_some());
+        state.observe(Observers::NOTES, state.inspection.is_some());
+        Ok(Rc::new(state))
+    }
+
+    fn assemble(claim: Claim, reactor: Reactor, settings: Settings) -> Self {
         let counts = settings.counts;
         let clock = LoopClock::new(settings.clock);
         let now = clock.now();
         // A large odd number, so that loops made one after another start far apart.
         let generation = (claim.epoch as u16).wrapping_mul(40_503);
-        let state = Self {
+        Self {
             id: claim.id,
             epoch: claim.epoch,
             forks: fork::generation(),
@@ -328,11 +312,7 @@ impl LoopState {
             cells: CellPool::new(),
             clock,
             settings,
-        };
-        state.observe_slow();
-        state.observe(Observers::METERS, state.meters.is_some());
-        state.observe(Observers::NOTES, state.inspection.is_some());
-        Ok(Rc::new(state))
+        }
     }
 
     /// Adds or removes an observer. With one the loop is instrumented.

@@ -21,7 +21,7 @@
 //! | [`turn`] | THE loop body: the six phases of a turn |
 //! | [`enter`] | THE door into user code: context, panics, reports |
 //! | [`observation`], [`observers`], [`callee`], [`meters`] | THE place that measures and traces entries; who is told; what is called; recording histograms |
-//! | [`ready`], [`ring`], [`queues`] | the ready queue; a FIFO in one buffer; the ready queue and the tasks under one borrow |
+//! | [`ready`], [`ready_token`], [`ring`], [`queues`] | the ready queue; its entries; a FIFO in one buffer; the ready queue and the tasks under one borrow |
 //! | [`timers`], [`open_slot`], [`due`], [`queue_due`] | the timer wheel; what is due, in order, and to the ready queue |
 //! | [`timer_list`] | which timers there are |
 //! | [`wait_for_events`], [`wake_time`] | how long the loop sleeps; how many timers share a wake-up |
@@ -140,9 +140,11 @@ pub(crate) mod proceed;
 pub(crate) mod queue_due;
 pub(crate) mod queues;
 pub(crate) mod ready;
+pub(crate) mod ready_token;
 pub(crate) mod registry;
 pub(crate) mod report;
 pub(crate) mod ring;
+pub(crate) mod settings;
 pub(crate) mod shuffle;
 pub(crate) mod task;
 pub(crate) mod timer_list;

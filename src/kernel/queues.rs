@@ -6,7 +6,8 @@ use std::mem::ManuallyDrop;
 use std::panic::Location;
 
 use crate::kernel::inline_fn::InlineFn;
-use crate::kernel::ready::{ReadyQueue, Token};
+use crate::kernel::ready::ReadyQueue;
+use crate::kernel::ready_token::Token;
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::slots::Slots;

@@ -9,120 +9,18 @@ use std::collections::TryReserveError;
 use std::panic::Location;
 
 use crate::kernel::inline_fn::{InlineFn, Stored};
-
-use crate::kernel::io::fd_table::{CallbackKey, NUMBER_BITS};
-use crate::kernel::io::reactor::{QUEUED_GENERATION_BITS, SourceKey};
+use crate::kernel::io::fd_table::CallbackKey;
 use crate::kernel::io::readiness::Direction;
+use crate::kernel::io::source_key::SourceKey;
 use crate::kernel::meters::Numbers;
+use crate::kernel::ready_token::{
+    BREAK, FD_READER, FD_WRITER, POSTED, ROOT, SOURCE, STOP, TIMER, Token,
+};
 use crate::kernel::ring::Ring;
 use crate::kernel::task::key::Key;
 use crate::kernel::timers::TimerKey;
 
 type Place = &'static Location<'static>;
-
-/// How many low bits of a timer's generation a token has room for.
-const TIMER_GENERATION_BITS: u32 = QUEUED_GENERATION_BITS;
-
-/// The bit that no task's key has: loop ids end below it.
-const NOT_A_TASK: u64 = 1 << 63;
-
-/// An entry. A task's token is its key unchanged, so that the most frequent entry needs no unpacking. The others are
-/// `1 | kind 7 | generation 24 | index 32`.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Token(u64);
-
-const ROOT: u8 = 0;
-const TIMER: u8 = 1;
-const POSTED: u8 = 2;
-const STOP: u8 = 3;
-const CALL: u8 = 4;
-const SOURCE: u8 = 5;
-const FD_READER: u8 = 6;
-const FD_WRITER: u8 = 7;
-const BREAK: u8 = 8;
-
-/// A token that is neither a task's nor a callback's, unpacked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Special {
-    /// The future of `run_until_complete`, if the generation is still its own.
-    Root(u16),
-    /// A timer that has fired.
-    Timer(TimerKey),
-    /// So many closures that were posted one after the other: the next one, and those for which the token has to be put
-    /// back.
-    Posted(u32),
-    /// The end of the run with this number.
-    Stop(u32),
-    /// The same at once: what is behind it waits for the next run.
-    Break(u32),
-    /// An observed source that became ready, with the low bits of its generation.
-    Source(SourceKey),
-    /// A callback whose descriptor is ready.
-    Fd(CallbackKey),
-}
-
-impl Token {
-    /// The next callback of `call_soon`. The token of each.
-    const NEXT_CALL: Self = Self::new(CALL, 0, 0);
-
-    const fn new(kind: u8, generation: u32, index: u32) -> Self {
-        let generation = generation & ((1 << TIMER_GENERATION_BITS) - 1);
-        Self(NOT_A_TASK | (kind as u64) << 56 | (generation as u64) << 32 | index as u64)
-    }
-
-    /// Returns the task's key, if it is a task's token.
-    #[inline]
-    pub(crate) fn task(self) -> Option<Key> {
-        (self.0 & NOT_A_TASK == 0).then_some(Key::from_bits(self.0))
-    }
-
-    #[inline]
-    pub(crate) fn is_call(self) -> bool {
-        self == Self::NEXT_CALL
-    }
-
-    fn kind(self) -> u8 {
-        (self.0 >> 56) as u8 & 0x7f
-    }
-
-    /// Returns whether it runs a step: of a task, or of the future of `run_until_complete`.
-    fn is_step(self) -> bool {
-        self.task().is_some() || self.kind() == ROOT
-    }
-
-    /// Returns whether it stands for a descriptor that has become ready.
-    fn is_descriptor(self) -> bool {
-        self.task().is_none() && [SOURCE, FD_READER, FD_WRITER].contains(&self.kind())
-    }
-
-    /// Unpacks a token that is neither a task's nor a callback's.
-    pub(crate) fn special(self) -> Special {
-        let index = self.0 as u32;
-        match self.kind() {
-            ROOT => Special::Root(index as u16),
-            TIMER => {
-                let generation = (self.0 >> 32) & ((1 << TIMER_GENERATION_BITS) - 1);
-                Special::Timer(TimerKey { index, generation })
-            }
-            STOP => Special::Stop(index),
-            BREAK => Special::Break(index),
-            SOURCE => {
-                let generation = (self.0 >> 32) as u32 & ((1 << QUEUED_GENERATION_BITS) - 1);
-                Special::Source(SourceKey { index, generation })
-            }
-            kind @ (FD_READER | FD_WRITER) => Special::Fd(CallbackKey {
-                fd: index as i32,
-                direction: if kind == FD_READER {
-                    Direction::Read
-                } else {
-                    Direction::Write
-                },
-                number: (self.0 >> 32) as u32 & ((1 << NUMBER_BITS) - 1),
-            }),
-            _ => Special::Posted(index),
-        }
-    }
-}
 
 /// A callback of `call_soon`, and where it was queued.
 pub(crate) struct Call {
@@ -277,13 +175,12 @@ impl ReadyQueue {
 
     #[inline]
     pub(crate) fn push_task(&mut self, key: Key) {
-        debug_assert!(key.bits() & NOT_A_TASK == 0);
-        self.push(Token(key.bits()));
+        self.push(Token::of_task(key));
     }
 
     /// Removes a task's key if it is the last entry; `false` if it is not.
     pub(crate) fn retract(&mut self, key: Key) -> bool {
-        let is_last = self.entries.last().copied() == Some(Token(key.bits()));
+        let is_last = self.entries.last().copied() == Some(Token::of_task(key));
         if is_last {
             self.entries.retract();
         }
@@ -437,6 +334,7 @@ impl ReadyQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::ready_token::Special;
 
     /// Pops what is not a callback.
     fn pop_token(queue: &mut ReadyQueue) -> Token {

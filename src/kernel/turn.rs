@@ -30,7 +30,7 @@ use crate::kernel::loop_state::{LoopState, add};
 use crate::kernel::observation::{begin_poll, begin_run, end_poll, end_run, end_sleep};
 use crate::kernel::queue_due::queue_due_timers;
 use crate::kernel::queues::Next;
-use crate::kernel::ready::Special;
+use crate::kernel::ready_token::Special;
 use crate::kernel::report::{ExceptionContext, drop_quietly};
 use crate::kernel::shuffle::Shuffler;
 use crate::kernel::task::any_task::AnyTask;
@@ -85,7 +85,6 @@ pub(crate) fn guest_turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> 
 
 /// [`run`] for a loop that shuffles.
 #[cold]
-#[inline(never)]
 fn run_shuffled(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
     loop {
         let ended = guest_turn(state, root, Wait::Forever);
@@ -97,7 +96,6 @@ fn run_shuffled(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
 
 /// [`turn`] for a loop that shuffles. It polls for events in each turn, and then permutes what is ready.
 #[cold]
-#[inline(never)]
 fn shuffled_turn(
     state: &LoopState,
     shuffler: &Shuffler,

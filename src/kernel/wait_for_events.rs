@@ -1,9 +1,9 @@
 //! How long the loop sleeps: phases 2 and 3 of a turn when nothing is ready.
 //!
 //! The loop sleeps until the poller has an event, until a timer is due, or until the limit of a turn that another loop
-//! drives, whichever comes first. It does not sleep if another thread has posted. The hooks of a host are around the sleep
-//! alone, so that the host's lock is free exactly then. Before the loop sleeps it gives back memory that a burst has left. How many timers share one wake-up is decided in `wake_time`; how a post ends the sleep, in
-//! `inbox`.
+//! drives, whichever comes first. It does not sleep if another thread has posted. The hooks of a host are around the
+//! sleep alone, so that the host's lock is free exactly then. Before the loop sleeps it gives back memory that a burst
+//! has left. How many timers share one wake-up is decided in `wake_time`; how a post ends the sleep, in `inbox`.
 
 use std::io;
 use std::time::Duration;

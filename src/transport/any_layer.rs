@@ -29,6 +29,14 @@ pub(crate) enum LayerPlace {
 const _: () = assert!(size_of::<LayerPlace>() == size_of::<AnyLayer>());
 
 impl LayerPlace {
+    #[inline]
+    pub(crate) fn there(&self) -> Option<&AnyLayer> {
+        match self {
+            Self::There(layer) => Some(layer),
+            Self::Gone(_) => None,
+        }
+    }
+
     /// Takes the layer out, and keeps what is to be known of it later.
     pub(crate) fn vacate(&mut self) -> Option<AnyLayer> {
         match std::mem::replace(self, Self::Gone(LeftBehind::default())) {

@@ -38,8 +38,7 @@
 //! | `write_ended` | `write.rs`, for `Transport::write_eof` |
 //! | `failure` | `fail_writing` sets it, `start` takes it |
 //! | `writes_refused` | `write.rs` |
-//! | `sending_file` | `sendfile.rs` |
-//! | `file` | `sendfile.rs`; `write.rs` appends to it; `wake_file_sender` here takes its waker |
+//! | `sending_file`, `file` | `sendfile.rs`; `write.rs` appends to `file`; `wake_file_sender` here takes its waker |
 //! | `tracked` | `Serving::connect` sets it, for a server; `release` takes it |
 //! | `local` | `keep_name` in `lifecycle.rs`, for `release` |
 //! | the others | never change |
@@ -319,8 +318,7 @@ impl<P: ?Sized> Connection<P> {
         self.wake_file_sender();
         // Only a program that is inside `Transport::socket` just now can hold the borrow. The socket then closes with the
         // last transport.
-        let layer = self.layer.try_borrow_mut().map(|mut place| place.vacate());
-        drop(layer);
+        drop(self.layer.try_borrow_mut().map(|mut place| place.vacate()));
         self.outgoing.borrow_mut().clear();
         let protocol = self.protocol.borrow_mut().take();
         let what = "Exception in the destructor of a protocol";
@@ -384,10 +382,7 @@ impl<P: ?Sized> Connection<P> {
     /// Borrows the layer, while there is one. `f` must not run user code.
     #[inline]
     pub(crate) fn with_layer<R>(&self, f: impl FnOnce(&AnyLayer) -> R) -> Option<R> {
-        match &*self.layer.borrow() {
-            LayerPlace::There(layer) => Some(f(layer)),
-            LayerPlace::Gone(_) => None,
-        }
+        self.layer.borrow().there().map(f)
     }
 
     /// Borrows the socket and its place in the loop, while there is one. `f` must not run user code.

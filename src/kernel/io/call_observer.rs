@@ -13,7 +13,7 @@ use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::error::Panicked;
-use crate::kernel::io::reactor::SourceKey;
+use crate::kernel::io::source_key::SourceKey;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::ExceptionContext;
 

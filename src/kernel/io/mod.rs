@@ -7,6 +7,7 @@
 //! ```
 //! - `readiness`: the cached readiness of one source, and the waiters of each direction.
 //! - `fd_table`: descriptors that belong to the user, with their callbacks and waiters.
+//! - `source_key`: names of sources.
 //! - `reactor`: mio's poller, the slab of sources, and tokens with generations.
 //! - `source`: [`Io`](source::Io), the one owner of a registered source, its observer, and operations on it.
 //! - `call_observer`: calling an observer, and ending its connection if it panics.
@@ -18,4 +19,5 @@ pub(crate) mod fd_table;
 pub(crate) mod reactor;
 pub(crate) mod readiness;
 pub(crate) mod source;
+pub(crate) mod source_key;
 mod waiting;

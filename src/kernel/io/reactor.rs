@@ -24,6 +24,7 @@ use crate::kernel::inbox;
 use crate::kernel::io::fd_table::{Callback, Descriptors, Set, Visitor};
 use crate::kernel::io::readiness::Observer;
 use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::source_key::{NUMBERED, QUEUED_GENERATION_BITS, SourceKey};
 use crate::kernel::wait::waiters::WaiterId;
 use crate::sys::epoll::{self, Descriptor, Numbered, Place};
 use crate::sys::notifier::Notifier;
@@ -40,43 +41,12 @@ const ALARM: Token = Token(usize::MAX - 1);
 /// served by one call.
 const EVENTS: usize = 1024;
 
-/// Names a source: its slot, and its generation in that slot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct SourceKey {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
-}
-
-/// How many low bits of a source's generation an entry of the ready queue has room for.
-pub(crate) const QUEUED_GENERATION_BITS: u32 = 24;
-
 /// What an event makes ready.
 pub(crate) enum Woken {
     /// The waker of a waiting operation.
     Waker(Waker),
     /// The source whose observer is to be queued.
     Observed(SourceKey),
-}
-
-/// Tells the numbers of sources from those of descriptors.
-const NUMBERED: u64 = 1 << 32;
-
-impl SourceKey {
-    /// Returns a number that no other source of the loop has at the same time, and no descriptor.
-    pub(crate) fn number(self) -> u64 {
-        u64::from(self.index) | NUMBERED
-    }
-
-    fn token(self) -> Token {
-        Token((u64::from(self.generation) << 32 | u64::from(self.index)) as usize)
-    }
-
-    fn from_token(token: Token) -> Self {
-        Self {
-            index: token.0 as u32,
-            generation: (token.0 as u64 >> 32) as u32,
-        }
-    }
 }
 
 struct Entry {

@@ -15,9 +15,9 @@ use std::task::{Context, Poll, Waker, ready};
 use mio::Interest;
 
 use crate::error::LoopClosed;
-use crate::kernel::io::reactor::SourceKey;
 use crate::kernel::io::readiness::Observer;
 use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::source_key::SourceKey;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::note_wait::note_wait;
