@@ -309,8 +309,7 @@ impl LoopState {
             clock,
             settings,
         };
-        state.observe_slow();
-        state.observe(Observers::METERS, state.meters.is_some());
+        state.observe_as_set();
         Ok(Rc::new(state))
     }
 
@@ -322,10 +321,11 @@ impl LoopState {
         }
     }
 
-    /// Has slow calls reported in debug mode, or if the program has set from when on a call is slow.
-    pub(crate) fn observe_slow(&self) {
+    /// Has histograms recorded if there are some, and slow calls reported in debug mode, or if the program has set from when on a call is slow.
+    pub(crate) fn observe_as_set(&self) {
         let counts = self.debug.get() || self.slow_counts.get();
         self.observe(Observers::SLOW, counts);
+        self.observe(Observers::METERS, self.meters.is_some());
     }
 
     /// Makes room for so many tasks, timers and sources.
