@@ -192,7 +192,7 @@ impl LoopHandle {
     /// ```
     pub fn set_debug(&self, debug: bool) {
         self.state.debug.set(debug);
-        self.state.observe_slow();
+        self.state.observe_as_set();
     }
 
     /// Returns from how long on a call or a step of a task is slow. It is reported in debug mode, and without it if the
@@ -217,7 +217,7 @@ impl LoopHandle {
     pub fn set_slow_callback_duration(&self, duration: Duration) {
         self.state.slow_callback_duration.set(duration);
         self.state.slow_counts.set(true);
-        self.state.observe_slow();
+        self.state.observe_as_set();
     }
 
     /// Writes what the `Debug` of a handle and of its owner shows.

@@ -155,8 +155,10 @@ impl Histogram {
     /// ```
     pub fn percentile(&self, percent: f64) -> Duration {
         let count = self.count();
-        let rank = (percent.clamp(0.0, 100.0) / 100.0 * count as f64).ceil() as u64;
-        // Not below the first, nor by rounding above the last.
+        // A percentage such as 1.1 is no binary fraction, and rounding must not make its rank one higher.
+        let exact = percent.clamp(0.0, 100.0) / 100.0 * count as f64;
+        let rank = (exact * (1.0 - 1e-12)).ceil() as u64;
+        // Not below the first, nor above the last.
         let rank = rank.clamp(1, count.max(1));
         let mut before = 0;
         for (part, &found) in self.counts.iter().enumerate() {

@@ -253,9 +253,7 @@ impl LoopState {
         };
         claim.inbox.open(claim.epoch, reactor.notifier());
         let state = Self::assemble(claim, reactor, settings);
-        state.observe_slow();
-        state.observe(Observers::METERS, state.meters.is_some());
-        state.observe(Observers::NOTES, state.inspection.is_some());
+        state.observe_as_set();
         Ok(Rc::new(state))
     }
 
@@ -323,10 +321,12 @@ impl LoopState {
         }
     }
 
-    /// Has slow calls reported in debug mode, or if the program has set from when on a call is slow.
-    pub(crate) fn observe_slow(&self) {
+    /// Has histograms recorded if there are some, and slow calls reported in debug mode, or if the program has set from when on a call is slow.
+    pub(crate) fn observe_as_set(&self) {
         let counts = self.debug.get() || self.slow_counts.get();
         self.observe(Observers::SLOW, counts);
+        self.observe(Observers::METERS, self.meters.is_some());
+        self.observe(Observers::NOTES, self.inspection.is_some());
     }
 
     /// Makes room for so many tasks, timers and sources.
