@@ -29,7 +29,8 @@
 //! `--peers` adds monoio and compio, measured by the same code in the binaries of `benches/peers`. monoio has no way in from
 //! another thread. A task of it that wakes itself is polled again before all others, so what yields here waits there for
 //! an empty task that is queued behind the others; that task is in its figures. compio's posts go through a channel, as
-//! smol's do. Among tasks that are always ready monoio's timers do not fire at all, so that cell is a failure.
+//! smol's do. Among tasks that are always ready monoio's timers do not fire at all: `timer/tasks` is a
+//! failure there, and its hog, which sleeps in between, does not run beside `call_soon`, `wake` and `spawn`.
 //!
 //! With one core the other thread competes with the loop, and what it makes shows that.
 
