@@ -24,8 +24,9 @@ pub(crate) struct Child {
     input: Option<ChildStdin>,
     /// The lines of the child's standard output, read by a thread so that waiting can have a limit.
     lines: Receiver<std::io::Result<String>>,
-    /// When patience ends.
+    /// When patience ends, and how long it lasts from the start.
     deadline: Instant,
+    patience: Duration,
     /// What this child is, for messages.
     what: String,
 }
@@ -63,8 +64,17 @@ impl Child {
             input,
             lines,
             deadline: Instant::now() + LIFETIME,
+            patience: LIFETIME,
             what,
         })
+    }
+
+    /// Ends patience after this time from now, if that is sooner.
+    pub(crate) fn limit(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        if deadline < self.deadline {
+            (self.deadline, self.patience) = (deadline, patience);
+        }
     }
 
     /// The next line of output, or `None` at its end.
@@ -76,7 +86,7 @@ impl Child {
             Ok(Ok(line)) => Ok(Some(line)),
             Ok(Err(error)) => Err(format!("{}: {error}", self.what).into()),
             Err(RecvTimeoutError::Timeout) => {
-                Err(format!("{}: not done after {LIFETIME:?}", self.what).into())
+                Err(format!("{}: not done after {:?}", self.what, self.patience).into())
             }
             Err(RecvTimeoutError::Disconnected) => Ok(None),
         }
@@ -111,7 +121,9 @@ impl Child {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => return Err(format!("{}: {status}", self.what).into()),
                 None if Instant::now() > self.deadline => {
-                    return Err(format!("{}: did not end after {LIFETIME:?}", self.what).into());
+                    return Err(
+                        format!("{}: did not end after {:?}", self.what, self.patience).into(),
+                    );
                 }
                 // Its output has ended, so it is about to be reaped.
                 None => std::thread::sleep(Duration::from_micros(200)),
