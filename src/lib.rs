@@ -123,6 +123,7 @@
 //!   kernel/task/slots        where tasks are kept
 //!   kernel/task/root_slot    what the root has instead of a slot
 //!   kernel/meters            recording these histograms
+//!   kernel/spans             the spans of turns, calls and tasks
 //!   kernel/ring              a FIFO in one buffer
 //!   kernel/ready             the ready queue
 //!   kernel/queues            the ready queue and the tasks under one borrow

@@ -33,6 +33,7 @@ use crate::kernel::queues::Queues;
 use crate::kernel::ready::ReadyQueue;
 use crate::kernel::registry;
 use crate::kernel::report::{ExceptionContext, ReportHandler};
+use crate::kernel::spans::Spans;
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::cell_pool::CellPool;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
@@ -56,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) capacity: usize,
     /// Whether histograms are recorded.
     pub(crate) metrics: bool,
+    /// Whether there are spans of turns, calls and tasks.
+    pub(crate) spans: bool,
     pub(crate) slow_callback_duration: Duration,
     /// The program has set that duration, so that it counts without debug mode too.
     pub(crate) slow_counts: bool,
@@ -246,6 +249,8 @@ pub(crate) struct LoopState {
     pub(crate) broken: Cell<Option<SourceKey>>,
     /// Counts the work outside the loop that keeps its virtual clock from moving; made for the first.
     inhibitors: OnceCell<Arc<AtomicUsize>>,
+    /// The spans, if the builder has asked for them.
+    pub(crate) spans: Option<Box<Spans>>,
 }
 
 impl LoopState {
@@ -299,6 +304,7 @@ impl LoopState {
             task_hook: RefCell::new(None),
             locals: RefCell::new(Vec::new()),
             inhibitors: OnceCell::new(),
+            spans: settings.spans.then(|| Box::new(Spans::new())),
             woken: Cell::new(Vec::new()),
             broken: Cell::new(None),
             cells: CellPool::new(),
@@ -307,6 +313,7 @@ impl LoopState {
         };
         state.observe_slow();
         state.observe(Observers::METERS, state.meters.is_some());
+        state.observe(Observers::SPANS, state.spans.is_some());
         Ok(Rc::new(state))
     }
 

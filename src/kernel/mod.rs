@@ -137,6 +137,7 @@ pub(crate) mod ready;
 pub(crate) mod registry;
 pub(crate) mod report;
 pub(crate) mod ring;
+pub(crate) mod spans;
 pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod turn;

@@ -17,6 +17,9 @@ impl Observers {
     /// The histograms of `kernel/meters`, which the builder asks for.
     pub(crate) const METERS: u8 = 1 << 1;
 
+    /// The spans of `kernel/spans`, which the builder asks for.
+    pub(crate) const SPANS: u8 = 1 << 2;
+
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.get() == 0

@@ -317,6 +317,13 @@ impl ReadyQueue {
         self.entries.in_front(place)?.task()
     }
 
+    /// Returns the task of the entry with a number, which is `root` if it is the root's of the current run.
+    pub(crate) fn task_numbered(&mut self, number: u64, root: Key) -> Option<Key> {
+        let token = *self.entries.get(number)?;
+        let is_root = || token.special() == Special::Root(root.generation());
+        token.task().or_else(|| is_root().then_some(root))
+    }
+
     /// Pops the front entry.
     #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<Token> {
