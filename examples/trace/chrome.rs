@@ -11,7 +11,7 @@ use super::stays::Stays;
 
 /// The subscriber. A clone is the same one.
 #[derive(Clone, Default)]
-pub struct Chrome(Arc<Mutex<Stays>>);
+pub(crate) struct Chrome(Arc<Mutex<Stays>>);
 
 impl Chrome {
     fn stays(&self) -> MutexGuard<'_, Stays> {
@@ -19,7 +19,7 @@ impl Chrome {
     }
 
     /// Returns the trace. What began first is first, and before what is inside it.
-    pub fn trace(&self, process: &str) -> Value {
+    pub(crate) fn trace(&self, process: &str) -> Value {
         let mut stays = std::mem::take(&mut self.stays().events);
         stays.sort_by_key(|(began, took, _)| (*began, u128::MAX - took));
         let name = |what: &str, name: &str| json!({"ph": "M", "name": what, "ts": 0, "pid": 1, "tid": 1, "args": {"name": name}});

@@ -29,7 +29,7 @@ async fn client(address: SocketAddr, number: u64) -> Result<(), Failure> {
 }
 
 /// Runs the server until its clients have had their answers.
-pub async fn serve() -> Result<(), Failure> {
+pub(crate) async fn serve() -> Result<(), Failure> {
     let server = callsoon::start_server(echo, ("127.0.0.1", 0)).await?;
     let address = server.local_addr().ok_or("no address")?;
     get_running_loop().call_soon(|| println!("serving, and tracing"));

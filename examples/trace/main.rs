@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! serving, and tracing
-//! 251 events are in /tmp/callsoon-trace.json
+//! 157 events are in trace.json
 //! ```
 //!
-//! The first argument is where the trace is to be written.
+//! The first argument is where the trace is to be written, by default to the system's folder for temporary files.
 
 mod chrome;
 mod echo;
+mod fields;
 mod stays;
 
 use std::fs;

@@ -1,16 +1,16 @@
 //! When each span was entered and left: what the subscriber is told, as events of the trace.
 
-use std::fmt::Debug;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use tracing::Metadata;
-use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
+
+use super::fields::Fields;
 
 /// All that was seen.
 #[derive(Default)]
-pub struct Stays {
+pub(crate) struct Stays {
     /// When the first span was entered.
     begin: Option<Instant>,
     /// What each span is, by its id less one.
@@ -18,20 +18,11 @@ pub struct Stays {
     /// When the spans that are entered were, in nanoseconds from the beginning.
     entered: Vec<u128>,
     /// The events, each with its beginning and how long it took.
-    pub events: Vec<(u128, u128, Value)>,
-}
-
-struct Fields<'a>(&'a mut Map<String, Value>);
-
-impl Visit for Fields<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let text = format!("{value:?}").trim_matches('"').to_owned();
-        self.0.insert(field.name().to_owned(), text.into());
-    }
+    pub(crate) events: Vec<(u128, u128, Value)>,
 }
 
 impl Stays {
-    pub fn add(&mut self, attributes: &Attributes<'_>) -> Id {
+    pub(crate) fn add(&mut self, attributes: &Attributes<'_>) -> Id {
         let mut fields = Map::new();
         attributes.record(&mut Fields(&mut fields));
         self.spans.push((attributes.metadata(), fields));
@@ -45,12 +36,12 @@ impl Stays {
             .as_nanos()
     }
 
-    pub fn enter(&mut self) {
+    pub(crate) fn enter(&mut self) {
         let now = self.now();
         self.entered.push(now);
     }
 
-    pub fn exit(&mut self, id: &Id) {
+    pub(crate) fn exit(&mut self, id: &Id) {
         let (now, began) = (self.now(), self.entered.pop().unwrap_or_default());
         let took = now - began;
         let (metadata, fields) = &self.spans[id.into_u64() as usize - 1];

@@ -311,10 +311,15 @@ impl LoopState {
             clock,
             settings,
         };
-        state.observe_slow();
-        state.observe(Observers::METERS, state.meters.is_some());
-        state.observe(Observers::SPANS, state.spans.is_some());
+        state.observe_from_the_start();
         Ok(Rc::new(state))
+    }
+
+    /// Adds the observers that the builder has asked for.
+    fn observe_from_the_start(&self) {
+        self.observe_slow();
+        self.observe(Observers::METERS, self.meters.is_some());
+        self.observe(Observers::SPANS, self.spans.is_some());
     }
 
     /// Adds or removes an observer. With one the loop is instrumented.
