@@ -130,6 +130,7 @@
 //!   kernel/task/slots        where tasks are kept
 //!   kernel/task/root_slot    what the root has instead of a slot
 //!   kernel/meters            recording these histograms
+//!   kernel/spans             the spans of turns, calls and tasks
 //!   kernel/ring              a FIFO in one buffer
 //!   kernel/ready_token       entries of the ready queue
 //!   kernel/ready             the ready queue

@@ -1,5 +1,6 @@
-//! A process of its own because it tests the source, not the library: each event of `tracing` is in the table of
-//! `docs/events`, with its level, message and fields, and the table has nothing else.
+//! A process of its own because it tests the source, not the library: each event and each span of `tracing` is in its
+//! table of `docs/events`, with its level or target, its message or name, and its fields, and the tables have nothing
+//! else.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -82,10 +83,33 @@ fn events_sent(text: &str) -> Vec<Event> {
     events.collect()
 }
 
-/// The rows of the table of events.
-fn events_listed(page: &str) -> Vec<Event> {
+/// The spans that a file makes, and its events that are for tools and not for people: target, name and fields. Such an
+/// event has no message, and its name here is its first field.
+fn spans_made(text: &str) -> Vec<Event> {
+    let text = code(text);
+    let calls = text.match_indices("tracing::trace").map(|(place, path)| {
+        let (kind, rest) = text[place + path.len()..].split_once('!').unwrap();
+        (kind == "_span", within_parentheses(rest))
+    });
+    let made = calls.map(|(is_span, call)| {
+        let mut parts: Vec<_> = call.split(',').map(str::trim).collect();
+        parts.retain(|part| !part.is_empty() && *part != "parent: None");
+        let target = parts.remove(0).strip_prefix("target: ").unwrap();
+        let name = match is_span {
+            true => parts.remove(0).trim_matches('"').to_owned(),
+            false => "an event".to_owned(),
+        };
+        let fields = parts.iter().map(|part| part.split(" = ").next().unwrap());
+        let fields = fields.map(str::to_owned).collect();
+        (target.trim_matches('"').to_owned(), name, fields)
+    });
+    made.collect()
+}
+
+/// The rows of one of the tables.
+fn rows_listed(page: &str) -> Vec<Event> {
     let rows = page.lines().filter_map(|line| line.strip_prefix("//! | "));
-    let rows = rows.filter(|row| !row.starts_with("level "));
+    let rows = rows.filter(|row| !row.starts_with("level ") && !row.starts_with("target "));
     let codes = |cell: &str| {
         cell.split('`')
             .skip(1)
@@ -98,7 +122,8 @@ fn events_listed(page: &str) -> Vec<Event> {
         let [message] = &codes(cells[1])[..] else {
             panic!("no message: {row}")
         };
-        (cells[0].to_owned(), message.clone(), codes(cells[2]))
+        let first = cells[0].trim_matches('`');
+        (first.to_owned(), message.clone(), codes(cells[2]))
     })
     .collect()
 }
@@ -114,11 +139,12 @@ fn every_event_is_in_the_table_and_nothing_else_is() {
     );
 
     let modules = modules();
-    let mut sent: Vec<_> = modules
-        .values()
-        .flat_map(|text| events_sent(text))
-        .collect();
-    let mut listed = events_listed(&modules["docs/events"]);
+    let (events, _) = modules["docs/events"].split_once(SPANS).unwrap();
+    let others = modules
+        .iter()
+        .filter(|(module, _)| *module != "kernel/spans");
+    let mut sent: Vec<_> = others.flat_map(|(_, text)| events_sent(text)).collect();
+    let mut listed = rows_listed(events);
     assert!(sent.len() > 10, "only {} events were found", sent.len());
     sent.sort();
     listed.sort();
@@ -128,10 +154,34 @@ fn every_event_is_in_the_table_and_nothing_else_is() {
     );
     for (module, text) in &modules {
         let uses = code(text).contains("tracing::");
-        let may = ["kernel/events", "kernel/inbox"].contains(&module.as_str());
+        let may = ["kernel/events", "kernel/inbox", "kernel/spans"].contains(&module.as_str());
         assert!(
             may || !uses,
-            "{module} uses tracing: kernel/events is the place"
+            "{module} uses tracing: kernel/events is the place, and kernel/spans for spans"
         );
     }
+}
+
+/// The heading between the two tables.
+const SPANS: &str = "//! # Spans\n";
+
+#[test]
+fn every_span_is_in_the_second_table_and_nothing_else_is() {
+    let planted =
+        "tracing::trace_span!(target: \"a\", parent: None, \"b\", c, d.e = %f.g(), h = i)";
+    let fields = ["c", "d.e", "h"].map(str::to_owned).to_vec();
+    assert_eq!(
+        spans_made(planted),
+        [("a".to_owned(), "b".to_owned(), fields)]
+    );
+    let modules = modules();
+    let (_, page) = modules["docs/events"].split_once(SPANS).unwrap();
+    let (mut made, mut listed) = (spans_made(&modules["kernel/spans"]), rows_listed(page));
+    assert_eq!(made.len(), 6);
+    made.sort();
+    listed.sort();
+    assert_eq!(
+        made, listed,
+        "the spans of the source, and those of docs/events"
+    );
 }

@@ -1,5 +1,5 @@
-//! Every event that the crate sends through `tracing`, in one table. All have the target `callsoon`, and none is inside a
-//! span of this crate.
+//! Every event that the crate sends through `tracing`, in one table, and every [span](#spans) in another. The events of
+//! the first have the target `callsoon`.
 //!
 //! Where the thread has no subscriber, each event is one line on standard error instead, which starts with `callsoon: `
 //! and has the fields at its end. So `CALLSOON_DEBUG=1` alone makes debug mode heard, in any program. The last column says
@@ -23,3 +23,28 @@
 //! | warn | `sendto on an endpoint that is closed` | `location` | The same for datagrams. | always |
 //!
 //! `took` is in seconds. `location` is where the program created the callback, the task, the connection or the server.
+//!
+//! # Spans
+//! With [`Builder::task_spans`](crate::Builder::task_spans) a loop makes these spans, all of the level `TRACE`. A span is
+//! entered and left on the loop's thread, and they nest. A failure or a slow step is an event inside the span of the call
+//! that it is about. Without a subscriber that wants them none is made, and without the setting they cost nothing.
+//!
+//! | target | name | fields | when it is entered |
+//! |---|---|---|---|
+//! | `callsoon::loop` | `turn` | `number` | For each turn of the loop, from its first poll or call to the first of the next turn. |
+//! | `callsoon::loop` | `poll` | none | For each poll for events. What it makes ready is queued inside. |
+//! | `callsoon::loop` | `wait` | none | In a poll, while nothing is ready: the part in which the loop may sleep. |
+//! | `callsoon::loop` | `call` | `kind`, `what`, `loc.file`, `loc.line`, `loc.col` | For each callback and each call of a protocol, a listener or a signal handler. `kind` is that of [`CallKind`](crate::CallKind::name), `what` is `callback`, `listener`, or the name of the protocol's method, and the place is where it was created. |
+//! | `tokio::task` | `runtime.spawn` | `kind`, `task.name`, `task.id`, `loc.file`, `loc.line`, `loc.col` | For each step of a task. It lives as long as the task and has no parent. `kind` is `task`, or `block_on` for the future of `run_until_complete`. `task.name` is the name when the span is made, `task.id` the number in `Task-<n>`, and the place is where the task was created. |
+//! | `tokio::task::waker` | `an event` | `op`, `task.id` | An event without a message, for each wake that queues a task. `op` is `waker.wake_by_ref`, and `task.id` is the id of the task's span. |
+//!
+//! The last two are those of tokio's own tasks, so that tokio-console and other tools for them show a program of this crate
+//! too: add `console_subscriber::spawn()` to the program's subscriber, compile with
+//! `RUSTFLAGS="--cfg console_without_tokio_unstable"`, and connect `tokio-console`.
+//!
+//! Wakers here are numbers: to clone or drop one does nothing, and no such event is sent. What a call has spawned and woken
+//! is told at its end, before its span is left, and what a poll has woken at the end of that; so a task that wakes itself
+//! is seen to do so, and a task is as old as the end of the call that spawned it. A wake of a task that is queued already
+//! changes nothing, and is not told.
+//!
+//! The example `trace` writes them as a trace that Perfetto and Chrome show.

@@ -62,6 +62,7 @@ impl Builder {
             spin: Duration::ZERO,
             capacity: 0,
             metrics: false,
+            spans: false,
             slow_callback_duration: SLOW_CALLBACK,
             slow_counts: false,
             inspect: false,
@@ -249,6 +250,23 @@ impl Builder {
     /// ```
     pub fn shuffle(mut self, seed: u64) -> Self {
         self.settings.shuffle = Some(seed);
+        self
+    }
+
+    /// Sets whether the loop makes `tracing` spans of its tasks, turns, calls and polls for events, and events of its wakes.
+    /// The default is `false`, which costs nothing.
+    ///
+    /// [`docs::events`](crate::docs::events#spans) lists them. A task's span and its wakes are those of tokio's tasks, so
+    /// that `console-subscriber` shows the program in tokio-console. The span is entered around each step, and a span or
+    /// an event of the task's own code is inside it.
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::builder().task_spans(true).build()?;
+    /// event_loop.run_until_complete(async { tracing::info!("inside the span `runtime.spawn` of Task-1") }).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn task_spans(mut self, spans: bool) -> Self {
+        self.settings.spans = spans;
         self
     }
 

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use crate::kernel::enter::{enter_context, leave_context};
 use crate::kernel::events::{MOST_IN_CLOSE, further_tasks_pending, further_unclosed, unclosed};
 use crate::kernel::loop_state::{LoopState, Phase, add};
+use crate::kernel::observation;
 use crate::kernel::registry;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::header::Header;
@@ -37,6 +38,7 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     let entered = enter(state);
     discard(state, state.inbox.close());
     end_tasks(state);
+    observation::end_tasks(state);
     while let Some(callback) = state.queues(|queues| queues.ready.discard()) {
         discard(state, callback);
     }

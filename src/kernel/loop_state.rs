@@ -38,6 +38,7 @@ use crate::kernel::registry::{self, Claim};
 use crate::kernel::report::{ExceptionContext, ReportHandler};
 use crate::kernel::settings::Settings;
 use crate::kernel::shuffle::Shuffler;
+use crate::kernel::spans::Spans;
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::cell_pool::CellPool;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
@@ -241,6 +242,8 @@ pub(crate) struct LoopState {
     inhibitors: OnceCell<Arc<AtomicUsize>>,
     /// Permutes what is ready, in tests.
     pub(crate) shuffler: Option<Shuffler>,
+    /// The spans, if the builder has asked for them.
+    pub(crate) spans: Option<Box<Spans>>,
 }
 
 impl LoopState {
@@ -305,6 +308,7 @@ impl LoopState {
             inspection: settings.inspect.then(|| Box::new(Inspection::new())),
             inhibitors: OnceCell::new(),
             shuffler: settings.shuffle.map(Shuffler::new),
+            spans: settings.spans.then(|| Box::new(Spans::new())),
             woken: Cell::new(Vec::new()),
             broken: Cell::new(None),
             cells: CellPool::new(),
@@ -321,12 +325,14 @@ impl LoopState {
         }
     }
 
-    /// Has histograms recorded if there are some, and slow calls reported in debug mode, or if the program has set from when on a call is slow.
+    /// Has told what there is to tell: histograms, notes and spans if the builder has asked for them, and slow calls in
+    /// debug mode or if the program has set from when on a call is slow.
     pub(crate) fn observe_as_set(&self) {
         let counts = self.debug.get() || self.slow_counts.get();
         self.observe(Observers::SLOW, counts);
         self.observe(Observers::METERS, self.meters.is_some());
         self.observe(Observers::NOTES, self.inspection.is_some());
+        self.observe(Observers::SPANS, self.spans.is_some());
     }
 
     /// Makes room for so many tasks, timers and sources.

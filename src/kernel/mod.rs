@@ -146,6 +146,7 @@ pub(crate) mod report;
 pub(crate) mod ring;
 pub(crate) mod settings;
 pub(crate) mod shuffle;
+pub(crate) mod spans;
 pub(crate) mod task;
 pub(crate) mod timer_list;
 pub(crate) mod timers;

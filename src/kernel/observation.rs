@@ -16,9 +16,12 @@ use std::time::Duration;
 use crate::kernel::callee::Callee;
 use crate::kernel::events::{slow_call, slow_poll, slow_step};
 use crate::kernel::inspected::{BegunNotes, begin_notes, end_notes};
-use crate::kernel::loop_state::LoopState;
+use crate::kernel::loop_state::{LoopState, Phase};
 use crate::kernel::meters::Numbers;
 use crate::kernel::observers::Observers;
+use crate::kernel::spans::Spans;
+use crate::kernel::task::header::Header;
+use crate::kernel::task::key::Key;
 use crate::sys::ticks::Ticks;
 
 /// Where the code that is called was created.
@@ -80,6 +83,9 @@ pub(crate) fn begin(state: &LoopState, callee: Callee<'_>, place: Place) -> Opti
 }
 
 fn begin_observed(state: &LoopState, callee: Callee<'_>, place: Place) -> Begun {
+    if let Some(spans) = &state.spans {
+        begin_span(state, spans, callee, place);
+    }
     let at = match &state.meters {
         // The threshold is for one call, and not for what the loop did before it.
         Some(meters) => {
@@ -104,9 +110,17 @@ pub(crate) fn end(state: &LoopState, begun: Option<Begun>, callee: Callee<'_>, p
 }
 
 fn end_observed(state: &LoopState, begun: Begun, callee: Callee<'_>, place: Place) {
+    measure(state, &begun, callee, place);
     if let Some(notes) = begun.notes {
         end_notes(state, notes, callee);
     }
+    if let Some(spans) = &state.spans {
+        end_span(state, spans, callee);
+    }
+}
+
+/// Tells the observers that measure how long a call or a step took.
+fn measure(state: &LoopState, begun: &Begun, callee: Callee<'_>, place: Place) {
     let nanos = match &state.meters {
         Some(meters) => meters.end(callee.kind(), begun.at, state.numbers()),
         None if begun.at == 0 => return,
@@ -123,6 +137,13 @@ fn end_observed(state: &LoopState, begun: Begun, callee: Callee<'_>, place: Plac
 
 /// Tells the observers that a run begins, or a turn that another loop drives.
 pub(crate) fn begin_run(state: &LoopState) {
+    if !state.observers.is_empty() {
+        begin_observed_run(state);
+    }
+}
+
+#[inline(never)]
+fn begin_observed_run(state: &LoopState) {
     if let Some(meters) = &state.meters {
         meters.begin_run(state.numbers());
     }
@@ -130,22 +151,51 @@ pub(crate) fn begin_run(state: &LoopState) {
 
 /// Tells the observers that it has ended.
 pub(crate) fn end_run(state: &LoopState) {
-    if let Some(meters) = &state.meters {
-        meters.end_run();
+    if !state.observers.is_empty() {
+        end_observed_run(state);
     }
-}
-
-/// Tells the observers that a poll for events begins. `None` if there is none.
-#[inline(always)]
-pub(crate) fn begin_poll(state: &LoopState) -> Option<Begun> {
-    if state.observers.is_empty() {
-        return None;
-    }
-    Some(begin_observed_poll(state))
 }
 
 #[inline(never)]
-fn begin_observed_poll(state: &LoopState) -> Begun {
+fn end_observed_run(state: &LoopState) {
+    if let Some(meters) = &state.meters {
+        meters.end_run();
+    }
+    if let Some(spans) = &state.spans {
+        trace_queued(state, spans);
+        spans.end_turn();
+        // A future that the run leaves unfinished is dropped by its caller.
+        spans.close(state.root_key());
+    }
+}
+
+/// Tells the observers that all tasks were ended, because the loop closes.
+pub(crate) fn end_tasks(state: &LoopState) {
+    if let Some(spans) = &state.spans {
+        spans.close_all();
+    }
+}
+
+/// Tells the observers that a poll for events begins, in which the loop may sleep if nothing is ready. `None` if there
+/// is none.
+#[inline(always)]
+pub(crate) fn begin_poll(state: &LoopState, may_sleep: bool) -> Option<Begun> {
+    if state.observers.is_empty() {
+        return None;
+    }
+    Some(begin_observed_poll(state, may_sleep))
+}
+
+#[inline(never)]
+fn begin_observed_poll(state: &LoopState, may_sleep: bool) -> Begun {
+    if let Some(spans) = &state.spans {
+        begin_turn(state, spans);
+        trace_queued(state, spans);
+        spans.begin_poll();
+        if may_sleep {
+            spans.begin_wait();
+        }
+    }
     let at = match &state.meters {
         Some(meters) => meters.begin_poll(),
         None => state.now_if_slow_counts(),
@@ -161,6 +211,9 @@ fn begin_observed_poll(state: &LoopState) -> Begun {
 #[inline(always)]
 pub(crate) fn end_sleep(state: &LoopState, begun: &mut Option<Begun>) {
     if let Some(begun) = begun {
+        if let Some(spans) = &state.spans {
+            spans.leave();
+        }
         begun.slow_from = match &state.meters {
             Some(meters) => meters.now(),
             None => state.now_if_slow_counts(),
@@ -178,6 +231,15 @@ pub(crate) fn end_poll(state: &LoopState, begun: Option<Begun>) {
 
 #[inline(never)]
 fn end_observed_poll(state: &LoopState, begun: &Begun) {
+    measure_poll(state, begun);
+    if let Some(spans) = &state.spans {
+        trace_queued(state, spans);
+        spans.leave();
+    }
+}
+
+/// Tells the observers that measure how long a poll took.
+fn measure_poll(state: &LoopState, begun: &Begun) {
     let nanos = match &state.meters {
         Some(meters) => meters.span(begun.slow_from, meters.end_poll(begun.at, state.numbers())),
         None if begun.at == 0 => return,
@@ -186,5 +248,70 @@ fn end_observed_poll(state: &LoopState, begun: &Begun) {
     let threshold = state.slow_callback_duration.get().max(SLOW_POLL);
     if let Some(took) = state.is_slow(nanos, threshold) {
         slow_poll(took);
+    }
+}
+
+/// Enters the span of this turn, if it is not entered. A turn has no beginning that is told, so that turns cost nothing
+/// without observers: it begins with its first poll or call, and ends where the next begins, or with the run.
+fn begin_turn(state: &LoopState, spans: &Spans) {
+    if state.phase.get() == Phase::Running {
+        spans.begin_turn(state.turn_number.get());
+    }
+}
+
+/// Enters the span of a call or a step.
+fn begin_span(state: &LoopState, spans: &Spans, callee: Callee<'_>, place: Place) {
+    begin_turn(state, spans);
+    let is_unseen = trace_queued(state, spans);
+    match callee {
+        Callee::Step(header) => {
+            let key = state.key_of(header);
+            if is_unseen {
+                // The crate's own code has queued it in the turn before, and the turn has just popped it.
+                trace_wake(spans, key, header);
+            }
+            spans.begin_step(key, header);
+        }
+        _ => spans.begin_call(callee.kind().name(), callee.name(), place),
+    }
+}
+
+/// Leaves the span of a call or a step. What the call has woken is told inside the span.
+fn end_span(state: &LoopState, spans: &Spans, callee: Callee<'_>) {
+    trace_queued(state, spans);
+    spans.leave();
+    match callee {
+        Callee::Step(header) if header.state.is_done() => spans.close(state.key_of(header)),
+        _ => {}
+    }
+}
+
+/// Tells of the tasks that were queued since this was last called: each is new, or was woken. So wakes are told, no matter who
+/// makes them, and neither wakers nor the ready queue know of it. Returns whether the entry that runs was not looked at.
+fn trace_queued(state: &LoopState, spans: &Spans) -> bool {
+    let mut keys = spans.lend();
+    let is_unseen = state.queues(|queues| {
+        let Numbers { front, next } = queues.ready.numbers();
+        let first = spans.look(next);
+        for number in first.max(front)..next {
+            keys.extend(queues.ready.task_numbered(number, state.root_key()));
+        }
+        first < front
+    });
+    for &key in &keys {
+        if let Some(task) = state.task(key) {
+            trace_wake(spans, key, task.header());
+        }
+    }
+    spans.give_back(keys);
+    is_unseen
+}
+
+/// Tells that a task was woken, or that it is new.
+fn trace_wake(spans: &Spans, key: Key, header: &Header) {
+    if spans.has(key) {
+        spans.woken(key);
+    } else {
+        spans.open(key, header);
     }
 }

@@ -19,6 +19,9 @@ impl Observers {
     /// The loop is inspected: it keeps notes of what runs, and of what each task does and waits for.
     pub(crate) const NOTES: u8 = 1 << 5;
 
+    /// The spans of `kernel/spans`, which the builder asks for.
+    pub(crate) const SPANS: u8 = 1 << 2;
+
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.get() == 0

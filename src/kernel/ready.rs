@@ -14,7 +14,7 @@ use crate::kernel::io::readiness::Direction;
 use crate::kernel::io::source_key::SourceKey;
 use crate::kernel::meters::Numbers;
 use crate::kernel::ready_token::{
-    BREAK, FD_READER, FD_WRITER, POSTED, ROOT, SOURCE, STOP, TIMER, Token,
+    BREAK, FD_READER, FD_WRITER, POSTED, ROOT, SOURCE, STOP, Special, TIMER, Token,
 };
 use crate::kernel::ring::Ring;
 use crate::kernel::task::key::Key;
@@ -297,6 +297,13 @@ impl ReadyQueue {
         self.entries.in_front(place)?.task()
     }
 
+    /// Returns the task of the entry with a number, which is `root` if it is the root's of the current run.
+    pub(crate) fn task_numbered(&mut self, number: u64, root: Key) -> Option<Key> {
+        let token = *self.entries.get(number)?;
+        let is_root = || token.special() == Special::Root(root.generation());
+        token.task().or_else(|| is_root().then_some(root))
+    }
+
     /// Pops the front entry.
     #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<Token> {
@@ -334,7 +341,6 @@ impl ReadyQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::ready_token::Special;
 
     /// Pops what is not a callback.
     fn pop_token(queue: &mut ReadyQueue) -> Token {

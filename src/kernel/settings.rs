@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) capacity: usize,
     /// Whether histograms are recorded.
     pub(crate) metrics: bool,
+    /// Whether there are spans of turns, calls and tasks.
+    pub(crate) spans: bool,
     pub(crate) slow_callback_duration: Duration,
     /// The program has set that duration, so that it counts without debug mode too.
     pub(crate) slow_counts: bool,
