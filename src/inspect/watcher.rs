@@ -137,12 +137,17 @@ impl Watcher {
                 // A poller that fails serves nobody.
                 Err(_) => return,
             }
+            let mut accepts = false;
             for event in &events {
                 match event.token() {
                     WOKEN => {}
-                    LISTENER => self.accept(),
+                    LISTENER => accepts = true,
                     Token(number) => self.advance(number),
                 }
+            }
+            // Last: clients that have left make room for those that came after them.
+            if accepts {
+                self.accept();
             }
             self.deliver();
             self.expire();
