@@ -178,6 +178,11 @@ impl Watcher {
                 Ok((_, user, _)) => user != self.user,
                 Err(error) => error.kind() != io::ErrorKind::Unsupported,
             };
+            if self.clients.len() >= MOST_CLIENTS {
+                // Some may have left since the poll.
+                let known: Vec<_> = self.clients.keys().copied().collect();
+                known.into_iter().for_each(|number| self.advance(number));
+            }
             if refused || self.clients.len() >= MOST_CLIENTS {
                 continue;
             }
