@@ -137,12 +137,17 @@ impl Watcher {
                 // A poller that fails serves nobody.
                 Err(_) => return,
             }
+            let mut accepts = false;
             for event in &events {
                 match event.token() {
                     WOKEN => {}
-                    LISTENER => self.accept(),
+                    LISTENER => accepts = true,
                     Token(number) => self.advance(number),
                 }
+            }
+            // Last: clients that have left make room for those that came after them.
+            if accepts {
+                self.accept();
             }
             self.deliver();
             self.expire();
@@ -173,6 +178,11 @@ impl Watcher {
                 Ok((_, user, _)) => user != self.user,
                 Err(error) => error.kind() != io::ErrorKind::Unsupported,
             };
+            if self.clients.len() >= MOST_CLIENTS {
+                // Some may have left since the poll.
+                let known: Vec<_> = self.clients.keys().copied().collect();
+                known.into_iter().for_each(|number| self.advance(number));
+            }
             if refused || self.clients.len() >= MOST_CLIENTS {
                 continue;
             }
