@@ -21,13 +21,6 @@ impl<P: Payload> Timers<P> {
             .collect()
     }
 
-    /// Returns the deadlines of all timers that do more than wake a task; `u64::MAX` of one that never fires.
-    pub(crate) fn deadlines_of_callbacks(&self) -> Vec<u64> {
-        let armed = self.entries.iter().filter(|entry| entry.generation != FREE);
-        let callbacks = armed.filter(|entry| entry.payload.task().is_none());
-        callbacks.map(|entry| entry.deadline).collect()
-    }
-
     /// Returns the timer that has fired and that a token of the ready queue names.
     pub(crate) fn due(&self, token: TimerKey) -> Option<Pending> {
         let entry = self.entries.get(token.index as usize)?;

@@ -174,7 +174,10 @@ fn of_loop(event_loop: &EventLoop) -> Vec<Leftover> {
         .collect();
     let state = &event_loop.state;
     let now = state.clock.now();
-    let mut deadlines = state.timers(|timers| timers.deadlines_of_callbacks());
+    let mut deadlines = state.timers(|timers| {
+        let callbacks = timers.each().filter(|(task, _)| task.is_none());
+        callbacks.map(|(_, deadline)| deadline).collect::<Vec<_>>()
+    });
     deadlines.sort_unstable();
     left.extend(deadlines.into_iter().map(|deadline| Leftover::Timer {
         due_in: (deadline != u64::MAX).then(|| Duration::from_nanos(deadline.saturating_sub(now))),
