@@ -362,7 +362,7 @@ impl LoopState {
     }
 
     /// Borrows the reactor. `f` must not run user code.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reactor<R>(&self, f: impl FnOnce(&mut Reactor) -> R) -> Result<R, LoopClosed> {
         let mut reactor = self.reactor.borrow_mut();
         // If the loop is closed, `f` and its captures are dropped unused, after the borrow, as arguments are.

@@ -14,6 +14,7 @@ use crate::kernel::enter::{Entry, InContext};
 use crate::kernel::io::fd_ops::has_fired;
 use crate::kernel::io::reactor::Woken;
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::timers::{Payload, Timers};
 use crate::kernel::wait_hooks::{HostHooks, WaitEnd, WaitHooks};
 use crate::sys::clock::raw_now;
 
@@ -82,11 +83,14 @@ pub(crate) fn wait_for_events(
 fn first_timer(state: &LoopState) -> u64 {
     let slack = state.settings.timer_slack.as_nanos() as u64;
     let slack = if state.clock.is_virtual() { 0 } else { slack };
-    let deadline = state.timers(|timers| {
-        timers.trim();
-        timers.wake_time(slack)
-    });
-    deadline.unwrap_or(NEVER)
+    state.timers(|timers| trim_and_ask(timers, slack))
+}
+
+/// A function, since a closure that stands in two callers is compiled as a call.
+#[inline(always)]
+fn trim_and_ask<P: Payload>(timers: &mut Timers<P>, slack: u64) -> u64 {
+    timers.trim();
+    timers.wake_time(slack).unwrap_or(NEVER)
 }
 
 /// Sleeps. The inbox knows already that the loop sleeps.

@@ -505,8 +505,7 @@ fn the_deadlines_of_callbacks_are_those_that_neither_ran_nor_were_cancelled() {
         let callbacks = wheel.each().filter(|(task, _)| task.is_none());
         callbacks.map(|(_, deadline)| deadline).collect::<Vec<_>>()
     };
-    let armed = deadlines_of_callbacks(&wheel);
-    assert_eq!(armed, [u64::MAX, DAY + 1, DAY + 3]);
+    assert_eq!(deadlines_of_callbacks(&wheel), [u64::MAX, DAY + 1, DAY + 3]);
     wheel.taken(keys[2]);
     assert_eq!(deadlines_of_callbacks(&wheel), [u64::MAX, DAY + 3]);
 }
