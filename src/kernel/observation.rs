@@ -117,13 +117,6 @@ fn measure(state: &LoopState, begun: &Begun, callee: Callee<'_>, place: Place) {
 
 /// Tells the observers that a run begins, or a turn that another loop drives.
 pub(crate) fn begin_run(state: &LoopState) {
-    if !state.observers.is_empty() {
-        begin_observed_run(state);
-    }
-}
-
-#[inline(never)]
-fn begin_observed_run(state: &LoopState) {
     if let Some(meters) = &state.meters {
         meters.begin_run(state.numbers());
     }
@@ -131,16 +124,17 @@ fn begin_observed_run(state: &LoopState) {
 
 /// Tells the observers that it has ended.
 pub(crate) fn end_run(state: &LoopState) {
-    if !state.observers.is_empty() {
-        end_observed_run(state);
-    }
-}
-
-#[inline(never)]
-fn end_observed_run(state: &LoopState) {
     if let Some(meters) = &state.meters {
         meters.end_run();
     }
+    if state.spans.is_some() {
+        end_spans_of_run(state);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn end_spans_of_run(state: &LoopState) {
     if let Some(spans) = &state.spans {
         trace_queued(state, spans);
         spans.end_turn();

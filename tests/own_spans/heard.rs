@@ -29,10 +29,8 @@ impl Visit for Fields {
 impl fmt::Display for Fields {
     /// Writes all but the place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.0.iter().filter(|(name, _)| !name.starts_with("loc."));
-        shown
-            .map(|(name, value)| write!(f, " {name}={value}"))
-            .collect()
+        let mut shown = (self.0.iter()).filter(|(name, _)| !name.starts_with("loc."));
+        shown.try_for_each(|(name, value)| write!(f, " {name}={value}"))
     }
 }
 
