@@ -150,23 +150,23 @@ pub(crate) fn end_tasks(state: &LoopState) {
     }
 }
 
-/// Tells the observers that a poll for events begins, in which the loop may sleep if nothing is ready. `None` if there
-/// is none.
+/// Tells the observers that a poll for events begins. `None` if there is none.
 #[inline(always)]
-pub(crate) fn begin_poll(state: &LoopState, may_sleep: bool) -> Option<Begun> {
+pub(crate) fn begin_poll(state: &LoopState) -> Option<Begun> {
     if state.observers.is_empty() {
         return None;
     }
-    Some(begin_observed_poll(state, may_sleep))
+    Some(begin_observed_poll(state))
 }
 
 #[inline(never)]
-fn begin_observed_poll(state: &LoopState, may_sleep: bool) -> Begun {
+fn begin_observed_poll(state: &LoopState) -> Begun {
     if let Some(spans) = &state.spans {
         begin_turn(state, spans);
         trace_queued(state, spans);
         spans.begin_poll();
-        if may_sleep {
+        // The turn asks the same. It does not pass the answer on, since that would cost polls without spans.
+        if state.ready_count() == 0 && !state.stopping.get() {
             spans.begin_wait();
         }
     }
@@ -181,13 +181,20 @@ fn begin_observed_poll(state: &LoopState, may_sleep: bool) -> Begun {
 #[inline(always)]
 pub(crate) fn end_sleep(state: &LoopState, begun: &mut Option<Begun>) {
     if let Some(begun) = begun {
-        if let Some(spans) = &state.spans {
-            spans.leave();
-        }
-        begun.slow_from = match &state.meters {
-            Some(meters) => meters.now(),
-            None => state.now_if_slow_counts(),
-        };
+        begun.slow_from = end_observed_sleep(state);
+    }
+}
+
+/// Returns when it was, as [`Begun::slow_from`].
+#[cold]
+#[inline(never)]
+fn end_observed_sleep(state: &LoopState) -> u64 {
+    if let Some(spans) = &state.spans {
+        spans.leave();
+    }
+    match &state.meters {
+        Some(meters) => meters.now(),
+        None => state.now_if_slow_counts(),
     }
 }
 

@@ -195,7 +195,7 @@ fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
         queues.ready.is_empty()
     });
     let idle = is_empty && !state.stopping.get();
-    let mut begun = begin_poll(state, idle);
+    let mut begun = begin_poll(state);
     let result = if idle {
         let result = wait_for_events(state, wait, &mut woken);
         end_sleep(state, &mut begun);
