@@ -178,6 +178,7 @@
 //! | `process::Command` | [`process::Command`](crate::process::Command), [`create_subprocess_exec`](crate::create_subprocess_exec) | |
 //! | `signal::ctrl_c`, `signal::unix` | [`ctrl_c`](crate::ctrl_c), [`signal`](crate::signal()) | [`run`](crate::run()) cancels the main task by itself. |
 //! | `net::lookup_host` | [`lookup_host`](crate::net::lookup_host) | |
+//! | `console_subscriber`, tokio-console | the same, with [`Builder::task_spans`](crate::Builder::task_spans) | [`docs::events`](crate::docs::events#spans) says how. |
 //! | none | [`transport`](crate::transport): protocols by callbacks, with no task for each connection | |
 //!
 //! A server of streams, and `copy_bidirectional` as it was:

@@ -35,8 +35,6 @@ const SLOW_POLL: Duration = Duration::from_millis(1);
 pub(crate) struct Begun {
     /// When it began, in ticks; 0 if nobody measures.
     at: u64,
-    /// When what counts as slow began: the same, or the end of a sleep.
-    slow_from: u64,
     /// The notes of the entry, if the loop is inspected.
     notes: Option<BegunNotes>,
 }
@@ -96,7 +94,6 @@ fn begin_observed(state: &LoopState, callee: Callee<'_>, place: Place) -> Begun 
     };
     Begun {
         at,
-        slow_from: at,
         notes: begin_notes(state, callee, place),
     }
 }
@@ -137,13 +134,6 @@ fn measure(state: &LoopState, begun: &Begun, callee: Callee<'_>, place: Place) {
 
 /// Tells the observers that a run begins, or a turn that another loop drives.
 pub(crate) fn begin_run(state: &LoopState) {
-    if !state.observers.is_empty() {
-        begin_observed_run(state);
-    }
-}
-
-#[inline(never)]
-fn begin_observed_run(state: &LoopState) {
     if let Some(meters) = &state.meters {
         meters.begin_run(state.numbers());
     }
@@ -151,16 +141,17 @@ fn begin_observed_run(state: &LoopState) {
 
 /// Tells the observers that it has ended.
 pub(crate) fn end_run(state: &LoopState) {
-    if !state.observers.is_empty() {
-        end_observed_run(state);
-    }
-}
-
-#[inline(never)]
-fn end_observed_run(state: &LoopState) {
     if let Some(meters) = &state.meters {
         meters.end_run();
     }
+    if state.spans.is_some() {
+        end_spans_of_run(state);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn end_spans_of_run(state: &LoopState) {
     if let Some(spans) = &state.spans {
         trace_queued(state, spans);
         spans.end_turn();
@@ -176,23 +167,24 @@ pub(crate) fn end_tasks(state: &LoopState) {
     }
 }
 
-/// Tells the observers that a poll for events begins, in which the loop may sleep if nothing is ready. `None` if there
-/// is none.
+/// Tells the observers that a poll for events begins. `false` if there is none; then its end need not be told.
 #[inline(always)]
-pub(crate) fn begin_poll(state: &LoopState, may_sleep: bool) -> Option<Begun> {
-    if state.observers.is_empty() {
-        return None;
+pub(crate) fn begin_poll(state: &LoopState) -> bool {
+    let is_observed = !state.observers.is_empty();
+    if is_observed {
+        begin_observed_poll(state);
     }
-    Some(begin_observed_poll(state, may_sleep))
+    is_observed
 }
 
 #[inline(never)]
-fn begin_observed_poll(state: &LoopState, may_sleep: bool) -> Begun {
+fn begin_observed_poll(state: &LoopState) {
     if let Some(spans) = &state.spans {
         begin_turn(state, spans);
         trace_queued(state, spans);
         spans.begin_poll();
-        if may_sleep {
+        // The turn asks the same. It does not pass the answer on, since that would cost polls without spans.
+        if state.ready_count() == 0 && !state.stopping.get() {
             spans.begin_wait();
         }
     }
@@ -200,38 +192,29 @@ fn begin_observed_poll(state: &LoopState, may_sleep: bool) -> Begun {
         Some(meters) => meters.begin_poll(),
         None => state.now_if_slow_counts(),
     };
-    Begun {
-        at,
-        slow_from: at,
-        notes: None,
-    }
+    state.observers.poll.set((at, at));
 }
 
 /// Tells the observers that the loop has slept in its poll until now, which is nobody's fault.
-#[inline(always)]
-pub(crate) fn end_sleep(state: &LoopState, begun: &mut Option<Begun>) {
-    if let Some(begun) = begun {
-        if let Some(spans) = &state.spans {
-            spans.leave();
-        }
-        begun.slow_from = match &state.meters {
-            Some(meters) => meters.now(),
-            None => state.now_if_slow_counts(),
-        };
+#[cold]
+#[inline(never)]
+pub(crate) fn end_sleep(state: &LoopState) {
+    if let Some(spans) = &state.spans {
+        spans.leave();
     }
+    let now = match &state.meters {
+        Some(meters) => meters.now(),
+        None => state.now_if_slow_counts(),
+    };
+    let (at, _) = state.observers.poll.get();
+    state.observers.poll.set((at, now));
 }
 
 /// Tells the observers that a poll for events has ended, and whom it woke was queued.
-#[inline(always)]
-pub(crate) fn end_poll(state: &LoopState, begun: Option<Begun>) {
-    if let Some(begun) = begun {
-        end_observed_poll(state, &begun);
-    }
-}
-
+#[cold]
 #[inline(never)]
-fn end_observed_poll(state: &LoopState, begun: &Begun) {
-    measure_poll(state, begun);
+pub(crate) fn end_poll(state: &LoopState) {
+    measure_poll(state);
     if let Some(spans) = &state.spans {
         trace_queued(state, spans);
         spans.leave();
@@ -239,11 +222,12 @@ fn end_observed_poll(state: &LoopState, begun: &Begun) {
 }
 
 /// Tells the observers that measure how long a poll took.
-fn measure_poll(state: &LoopState, begun: &Begun) {
+fn measure_poll(state: &LoopState) {
+    let (at, slow_from) = state.observers.poll.get();
     let nanos = match &state.meters {
-        Some(meters) => meters.span(begun.slow_from, meters.end_poll(begun.at, state.numbers())),
-        None if begun.at == 0 => return,
-        None => state.nanos_since(begun.slow_from),
+        Some(meters) => meters.span(slow_from, meters.end_poll(at, state.numbers())),
+        None if at == 0 => return,
+        None => state.nanos_since(slow_from),
     };
     let threshold = state.slow_callback_duration.get().max(SLOW_POLL);
     if let Some(took) = state.is_slow(nanos, threshold) {

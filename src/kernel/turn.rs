@@ -102,9 +102,8 @@ fn shuffled_turn(
     root: &mut dyn Root,
     wait: Wait,
 ) -> io::Result<()> {
-    state
-        .turn_number
-        .set(state.turn_number.get().wrapping_add(1));
+    let number = state.turn_number.get().wrapping_add(1);
+    state.turn_number.set(number);
     if state.inbox.has_posts() {
         state.drain_inbox();
     }
@@ -117,9 +116,8 @@ fn shuffled_turn(
 /// Runs one turn. An error means that the system refused to wait. Nothing is lost, and the next turn tries again.
 #[inline(always)]
 fn turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
-    state
-        .turn_number
-        .set(state.turn_number.get().wrapping_add(1));
+    let number = state.turn_number.get().wrapping_add(1);
+    state.turn_number.set(number);
     // 1: posts and wakes of other threads.
     if state.inbox.has_posts() {
         state.drain_inbox();
@@ -219,12 +217,10 @@ fn clock_says_poll(state: &LoopState) -> bool {
 /// Phases 2 to 5: polls for events, and queues what is ready and due.
 #[inline(never)]
 fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
-    state
-        .event_polls
-        .count
-        .set(state.event_polls.count.get() + 1);
-    state.event_polls.forced.set(false);
-    state.event_polls.left.set(state.event_polls.interval.get());
+    let polls = &state.event_polls;
+    polls.count.set(polls.count.get() + 1);
+    polls.forced.set(false);
+    polls.left.set(polls.interval.get());
     if state.is_inherited() {
         return Err(io::Error::other(
             "this process was forked inside the run: the loop is its parent's",
@@ -237,10 +233,12 @@ fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
         queues.ready.is_empty()
     });
     let idle = is_empty && !state.stopping.get();
-    let mut begun = begin_poll(state, idle);
+    let is_observed = begin_poll(state);
     let result = if idle {
         let result = wait_for_events(state, wait, &mut woken);
-        end_sleep(state, &mut begun);
+        if is_observed {
+            end_sleep(state);
+        }
         result
     } else {
         poll_events_now(state, &mut woken)
@@ -258,7 +256,9 @@ fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
     queue_fired(state);
     queue_due_timers(state);
     state.queues(|queues| queues.ready.note_depth(queues.ready.len()));
-    end_poll(state, begun);
+    if is_observed {
+        end_poll(state);
+    }
     result
 }
 

@@ -14,7 +14,6 @@ use crate::kernel::enter::{Entry, InContext};
 use crate::kernel::io::fd_ops::has_fired;
 use crate::kernel::io::reactor::Woken;
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::timers::{Payload, Timers};
 use crate::kernel::wait_hooks::{HostHooks, WaitEnd, WaitHooks};
 use crate::sys::clock::raw_now;
 
@@ -83,14 +82,21 @@ pub(crate) fn wait_for_events(
 fn first_timer(state: &LoopState) -> u64 {
     let slack = state.settings.timer_slack.as_nanos() as u64;
     let slack = if state.clock.is_virtual() { 0 } else { slack };
-    state.timers(|timers| trim_and_ask(timers, slack))
+    let deadline = state.timers(|timers| {
+        timers.trim();
+        timers.wake_time(slack)
+    });
+    deadline.unwrap_or(NEVER)
 }
 
-/// A function, since a closure that stands in two callers is compiled as a call.
-#[inline(always)]
-fn trim_and_ask<P: Payload>(timers: &mut Timers<P>, slack: u64) -> u64 {
-    timers.trim();
-    timers.wake_time(slack).unwrap_or(NEVER)
+/// [`first_timer`] once more. A closure with two callers would be compiled as a call in the one that must be fast.
+#[cold]
+#[inline(never)]
+fn first_timer_after_hook(state: &LoopState) -> u64 {
+    let slack = state.settings.timer_slack.as_nanos() as u64;
+    let slack = if state.clock.is_virtual() { 0 } else { slack };
+    let deadline = state.timers(|timers| timers.wake_time(slack));
+    deadline.unwrap_or(NEVER)
 }
 
 /// Sleeps. The inbox knows already that the loop sleeps.
@@ -113,7 +119,7 @@ fn sleep_between(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io
     call_hook(state, &host, "before_wait", |hooks| hooks.before_wait());
     let mut deadline = deadline;
     let mut has_work = state.queues(|queues| !queues.ready.is_empty()) || state.stopping.get();
-    let timer = first_timer(state);
+    let timer = first_timer_after_hook(state);
     if state.clock.is_virtual() {
         // The hook has armed a timer to which the next turn jumps, or has moved the clock.
         let jumps = timer != NEVER && state.clock.jumps() && !state.is_inhibited();
