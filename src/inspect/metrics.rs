@@ -134,7 +134,7 @@ impl LoopHandle {
                 tasks_created,
                 sources_registered,
                 ready: ready.len(),
-                ready_max: ready.most(),
+                ready_max: counts.most_ready.get().max(ready.len()),
                 timers,
                 timers_max,
                 tasks: tasks.len(),

@@ -103,6 +103,8 @@ impl EventPolls {
 pub(crate) struct Counts {
     /// Posts of other threads that were taken from the inbox.
     pub(crate) posts: Cell<u64>,
+    /// The most entries that a turn has found after a poll for events, or of more than a few.
+    pub(crate) most_ready: Cell<usize>,
     /// Timers that have become due.
     pub(crate) timers: Cell<u64>,
     /// How often the futures of `run_until_complete` were queued: once as new, and once for each wake-up.

@@ -51,8 +51,6 @@ pub(crate) struct ReadyQueue {
     idle_calls: u64,
     /// The same of tasks, which had ended.
     idle_tasks: u64,
-    /// The most entries that a poll for events has found, or a turn with more than a few.
-    most: usize,
 }
 
 /// What the ready queue has done, from its numbers.
@@ -74,7 +72,6 @@ impl ReadyQueue {
             others: 0,
             idle_calls: 0,
             idle_tasks: 0,
-            most: 0,
         }
     }
 
@@ -96,16 +93,6 @@ impl ReadyQueue {
             queued_tasks,
             steps: queued_tasks - queued - self.idle_tasks,
         }
-    }
-
-    /// Returns the most entries that were noted, or are queued now.
-    pub(crate) fn most(&self) -> usize {
-        self.most.max(self.len())
-    }
-
-    /// Notes that a turn has found so many entries.
-    pub(crate) fn note_depth(&mut self, entries: usize) {
-        self.most = self.most.max(entries);
     }
 
     /// Notes that the task of an entry that was popped had ended.

@@ -128,6 +128,9 @@ fn turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
         // 2 to 5: events and due timers.
         polled = poll_events(state, wait);
         count = state.ready_count();
+        if count > state.counts.most_ready.get() {
+            note_depth(state, count);
+        }
         if count > 2 * AHEAD {
             count = run_cold(state, root, count);
         }
@@ -148,8 +151,7 @@ fn run_entries(state: &LoopState, root: &mut dyn Root, count: usize) {
         state.event_polls.left.set((left - count as u64) as u32);
     }
     for _ in 0..count {
-        // Only the turn pops, and it pops no more than it counted. So it is `None` after a `stop_now` alone, which hides
-        // what is left.
+        // It is `None` only after a `stop_now`, which hides what is left: nobody else pops, and no more than was counted.
         let Some(entry) = state.next_entry() else {
             break;
         };
@@ -159,15 +161,14 @@ fn run_entries(state: &LoopState, root: &mut dyn Root, count: usize) {
 
 /// Notes how many entries a turn has found. It is called for more than a few only, so that usual turns do not count.
 #[cold]
-#[inline(never)]
 fn note_depth(state: &LoopState, count: usize) {
-    state.queues(|queues| queues.ready.note_depth(count));
+    let most = &state.counts.most_ready;
+    most.set(most.get().max(count));
 }
 
 /// If there are very many tasks, which are no longer in the processor's caches, runs most of these entries. Returns how
 /// many are left. It is called after a poll for events only, so that usual turns do not pay for the question.
 #[cold]
-#[inline(never)]
 fn run_cold(state: &LoopState, root: &mut dyn Root, count: usize) -> usize {
     let mut left = count;
     if !state.queues(|queues| queues.tasks.is_crowd()) {
@@ -255,7 +256,6 @@ fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
     state.woken.set(woken);
     queue_fired(state);
     queue_due_timers(state);
-    state.queues(|queues| queues.ready.note_depth(queues.ready.len()));
     if is_observed {
         end_poll(state);
     }

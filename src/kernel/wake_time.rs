@@ -30,6 +30,7 @@ impl<P: Payload> Timers<P> {
     /// deadline that is at most `slack` after it. It is a deadline and not the end of that window, so a single timer
     /// still wakes exactly. It searches only the first slot and the next one on level 0, and of a crowded slot above
     /// level 0 only the first entries.
+    #[inline(always)]
     pub(crate) fn wake_time(&mut self, slack: u64) -> Option<u64> {
         let earliest = self.next_deadline()?;
         // It is a bound; the next call knows more.
