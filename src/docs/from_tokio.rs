@@ -171,7 +171,7 @@
 //! | `BufReader`, `BufWriter`, `lines` | [`stream`](crate::stream): [`StreamReader`](crate::stream::StreamReader), [`StreamWriter`](crate::stream::StreamWriter); [`lines`](crate::lines()) | [`open_connection`](crate::stream::open_connection) makes both of a `TcpStream`. |
 //! | `AsyncRead`, `AsyncBufRead`, `AsyncWrite` | [`PollRead`](crate::PollRead), [`PollBufRead`](crate::PollBufRead), [`PollWrite`](crate::PollWrite) | tokio's own traits by feature `tokio-io`, those of `futures` by feature `futures`. |
 //! | `io::copy`, `copy_bidirectional` | [`copy`](crate::copy()), [`copy_bidirectional`](crate::copy_bidirectional()) | They tell how far they came when they are given up. |
-//! | `io::duplex`, `tokio_test::io::Builder` | [`duplex`](crate::testing::duplex), [`Faults`](crate::testing::Faults); [`StreamReader::unconnected`](crate::stream::StreamReader::unconnected) | Errors, delays and short reads are a script, whatever the bytes are. |
+//! | `io::duplex`, `tokio_test::io::Builder` | [`duplex`](crate::testing::duplex()), [`Faults`](crate::testing::Faults); [`StreamReader::unconnected`](crate::stream::StreamReader::unconnected) | Errors, delays and short reads are a script, whatever the bytes are. |
 //! | `io::unix::AsyncFd` | [`AsyncFd`](crate::AsyncFd), [`add_reader`](crate::LoopHandle::add_reader) | |
 //! | `io::stdin`, `stdout` | [`open_read_pipe`](crate::stream::open_read_pipe)`(transport::stdin()?)`, [`open_write_pipe`](crate::stream::open_write_pipe) | Without a thread. |
 //! | `fs` | [`fs`](crate::fs) | Fewer functions; errors name the path. |

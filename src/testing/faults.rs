@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::kernel::shuffle::Shuffler;
 
-/// A script for one end of a [`duplex`](crate::testing::duplex): short reads and writes, delays, errors, an early end, a
+/// A script for one end of a [`duplex`](crate::testing::duplex()): short reads and writes, delays, errors, an early end, a
 /// reset.
 ///
 /// Places are counts of bytes that this end has read or written since it was made. What comes before the place of an error

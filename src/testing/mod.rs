@@ -32,7 +32,7 @@
 //! ready, and jumps to the next timer when none is. So the test above takes microseconds, and gives the same trace each
 //! time. A test that has to look between two moments moves the clock itself: it takes
 //! [`Clock::Manual`](crate::Clock::Manual), calls [`advance`](crate::ClockHandle::advance) or
-//! [`advance_to_next`](crate::ClockHandle::advance_to_next), and awaits [`settle`], which runs all that has become ready.
+//! [`advance_to_next`](crate::ClockHandle::advance_to_next), and awaits [`settle()`], which runs all that has become ready.
 //!
 //! ```
 //! use std::time::Duration;
@@ -49,7 +49,7 @@
 //! });
 //! ```
 //!
-//! **The network is memory.** [`duplex`] gives two ends of a byte stream, and [`Faults`] says what goes wrong on one of
+//! **The network is memory.** [`duplex()`] gives two ends of a byte stream, and [`Faults`] says what goes wrong on one of
 //! them: a byte at a time, late, reset in the middle. Everything that takes any byte stream can be tested so. Where a real
 //! socket is needed, [`hold`](crate::ClockHandle::hold) keeps the clock from jumping over bytes that are on their way.
 //! Threads, look-ups of names and child processes hold it by themselves.

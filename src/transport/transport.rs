@@ -22,7 +22,7 @@ impl Transport {
     /// the copy, the connection is lost to an error of kind `OutOfMemory`.
     ///
     /// After [`write_eof`](Self::write_eof), and on the reading end of a pipe, the bytes cannot be sent: the exception handler
-    /// is told of a [`CannotWrite`](crate::transport::CannotWrite), unless the connection is closing. asyncio raises
+    /// is told of a [`CannotWrite`], unless the connection is closing. asyncio raises
     /// `RuntimeError`. [`try_write`](Self::try_write) returns the error instead.
     ///
     /// ```
