@@ -24,16 +24,15 @@ fn draw() {
 async fn frames() -> Vec<Duration> {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let end = get_running_loop().time() + FRAMES * PERIOD;
     let mut late = Vec::new();
-    loop {
-        let due = ticks.tick().await;
-        if due >= end {
-            return late;
-        }
+    let mut due = ticks.tick().await;
+    let end = due + FRAMES * PERIOD;
+    while due < end {
         late.push(get_running_loop().time() - due);
         draw();
+        due = ticks.tick().await;
     }
+    late
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
