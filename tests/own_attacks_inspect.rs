@@ -6,8 +6,9 @@
 mod support;
 
 use std::cell::RefCell;
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
@@ -15,8 +16,8 @@ use std::time::Duration;
 
 use callsoon::sync::Lock;
 use callsoon::{
-    Clock, EventLoop, LoopHandle, LoopMetrics, WaitEnd, WaitHooks, create_task, get_running_loop,
-    sleep, task_builder, yield_now,
+    AsyncFd, Clock, EventLoop, LoopHandle, LoopMetrics, WaitEnd, WaitHooks, create_task,
+    get_running_loop, task_builder, yield_now,
 };
 
 use support::{audited, own_cpu_time, warnings_of};
@@ -69,11 +70,13 @@ impl Wake for SwitchesOn {
     }
 }
 
-/// Hooks that switch debug mode off while the loop sleeps.
-struct SwitchesOff(LoopHandle);
+/// Hooks that end each sleep by an event, and switch debug mode off.
+struct SwitchesOff(LoopHandle, UnixStream);
 
 impl WaitHooks for SwitchesOff {
-    fn before_wait(&self) {}
+    fn before_wait(&self) {
+        (&self.1).write_all(b"x").unwrap();
+    }
 
     fn after_wait(&self, _: WaitEnd) {
         self.0.set_debug(false);
@@ -85,20 +88,24 @@ fn a_poll_in_which_debug_mode_is_switched_off_and_on_is_not_slow() {
     audited(|| {
         let lines = warnings_of(|| {
             let event_loop = EventLoop::builder().debug(true).build().unwrap();
-            event_loop.set_wait_hooks(Some(Rc::new(SwitchesOff(event_loop.handle()))));
+            let (ours, peer) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let hooks = SwitchesOff(event_loop.handle(), peer);
+            event_loop.set_wait_hooks(Some(Rc::new(hooks)));
             event_loop
                 .run_until_complete(async {
-                    let mut sleeping = pin!(sleep(Duration::from_millis(5)));
+                    let ours = AsyncFd::new(ours).unwrap();
                     poll_fn(|context| {
                         let waker = SwitchesOn(context.waker().clone());
                         let waker = Waker::from(Arc::new(waker));
-                        sleeping.as_mut().poll(&mut Context::from_waker(&waker))
+                        let mut context = Context::from_waker(&waker);
+                        ours.poll_read_ready(&mut context).map(drop)
                     })
                     .await;
                 })
                 .unwrap();
             event_loop.set_wait_hooks(None);
-            event_loop.set_debug(false);
+            assert!(event_loop.debug());
         });
         // A busy machine may make a poll slow, but not for as long as the machine is up.
         let polls = lines.iter().filter(|line| line.contains("slow poll"));
