@@ -146,12 +146,15 @@ fn a_socket_that_is_closed_in_the_midst_of_a_sendfile_does_not_end_the_process()
             let near = UnixStream::from_std(near).unwrap();
             let reading =
                 std::thread::spawn(move || far.read_exact(&mut vec![0; 4096 * (round % 64 + 1)]));
-            loop {
+            let error = loop {
                 match near.sendfile(&scratch.file, 0, None).await {
                     Ok(_) => {}
-                    Err(error) => break assert_eq!(error.kind(), ErrorKind::BrokenPipe),
+                    Err(error) => break error,
                 }
-            }
+            };
+            // The end of a peer that has not read everything is told once, whichever call comes upon it.
+            let told = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+            assert!(told.contains(&error.kind()), "{error:?}");
             reading.join().unwrap().unwrap();
         }
     });

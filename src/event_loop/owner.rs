@@ -16,6 +16,7 @@ use crate::kernel::context::Context;
 use crate::kernel::enter::{enter_context, leave_context};
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::{LoopState, Phase};
+use crate::kernel::observation;
 use crate::kernel::task::key::ROOT_SLOT;
 use crate::kernel::task::root::{Outcome, Root, RootFuture, RootHeader};
 use crate::kernel::task::slots::{Recency, TaskNodes};
@@ -81,6 +82,7 @@ impl Running {
         state.catch_panic(message, discard);
         header.header().state.finish_cancelled();
         announce_end(state, header.header());
+        observation::abandon_root(state, header.header());
         leave_context(state, header.header(), outer);
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Client {
     stage: Stage,
     /// When it is given up; while it waits for the loop, when it is told that the loop does not answer.
     pub(crate) deadline: Instant,
+    /// The number of its request among all that the watcher has read, once it has.
+    pub(crate) request: u64,
 }
 
 /// What is to be done with a client.
@@ -48,6 +50,7 @@ impl Client {
             stream,
             stage: Stage::Asks(Vec::new()),
             deadline: Instant::now() + PATIENCE,
+            request: 0,
         }
     }
 

@@ -67,7 +67,8 @@ impl LoopHandle {
         for info in &infos {
             for awaited in info.waits.iter().filter_map(|wait| wait.task) {
                 let awaiters = awaiters.entry(awaited).or_default();
-                if !awaiters.contains(&info.id) {
+                // A task may wait for another in several ways: it is named once, and last.
+                if awaiters.last() != Some(&info.id) {
                     awaiters.push(info.id);
                 }
             }

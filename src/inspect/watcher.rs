@@ -5,14 +5,14 @@
 //!   client ◄── line ── watcher ◄──────────
 //! ```
 //!
-//! At most one post is on its way, however many clients wait: its snapshot is for all. If the loop has not answered a
+//! At most one post is on its way, however many clients wait: its snapshot is for all whose requests are older than it. If the loop has not answered a
 //! client after [`ANSWERS_WITHIN`], the client is told what keeps the loop. The watcher blocks in its poll only, so it
 //! ends as soon as it is told to.
 
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,10 @@ const FIRST_CLIENT: usize = 2;
 pub(crate) struct Shared {
     waker: Waker,
     closing: AtomicBool,
-    snapshot: Mutex<Option<LoopSnapshot>>,
+    /// How many requests the watcher has read.
+    requests: AtomicU64,
+    /// A snapshot, and how many requests had been read before it was taken.
+    snapshot: Mutex<Option<(u64, LoopSnapshot)>>,
 }
 
 impl Shared {
@@ -57,9 +60,10 @@ impl Shared {
     /// Takes a snapshot, on the loop's thread.
     fn give(&self) {
         if let Some(handle) = try_get_running_loop() {
+            let requests = self.requests.load(Ordering::Acquire);
             let snapshot = handle.snapshot();
             let mut place = self.lock();
-            *place = Some(snapshot);
+            *place = Some((requests, snapshot));
             drop(place);
             self.wake();
         }
@@ -70,7 +74,7 @@ impl Shared {
         let _ = self.waker.wake();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<LoopSnapshot>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(u64, LoopSnapshot)>> {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -104,6 +108,7 @@ impl Watcher {
         let shared = Arc::new(Shared {
             waker: Waker::new(poll.registry(), WOKEN)?,
             closing: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
             snapshot: Mutex::default(),
         });
         let interest = Interest::READABLE;
@@ -129,29 +134,36 @@ impl Watcher {
     pub(crate) fn serve(mut self) {
         let mut events = Events::with_capacity(64);
         while !self.shared.closing.load(Ordering::Acquire) {
-            let wait = self.next_deadline();
-            let wait = wait.map(|at| at.saturating_duration_since(Instant::now()));
-            match self.poll.poll(&mut events, wait) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                // A poller that fails serves nobody.
-                Err(_) => return,
-            }
-            let mut accepts = false;
-            for event in &events {
-                match event.token() {
-                    WOKEN => {}
-                    LISTENER => accepts = true,
-                    Token(number) => self.advance(number),
+            match self.serve_once(&mut events) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    // A poller that fails serves nobody.
+                    return;
                 }
+                _ => {}
             }
-            // Last: clients that have left make room for those that came after them.
-            if accepts {
-                self.accept();
-            }
-            self.deliver();
-            self.expire();
         }
+    }
+
+    /// Waits for events and acts on them.
+    fn serve_once(&mut self, events: &mut Events) -> io::Result<()> {
+        let wait = self.next_deadline();
+        let wait = wait.map(|at| at.saturating_duration_since(Instant::now()));
+        self.poll.poll(events, wait)?;
+        let mut accepts = false;
+        for event in &*events {
+            match event.token() {
+                WOKEN => {}
+                LISTENER => accepts = true,
+                Token(number) => self.advance(number),
+            }
+        }
+        // Last: clients that have left make room for those that came after them.
+        if accepts {
+            self.accept();
+        }
+        self.deliver();
+        self.expire();
+        Ok(())
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -209,26 +221,37 @@ impl Watcher {
             Next::Wait => {}
             Next::Close => drop(self.clients.remove(&number)),
             Next::Ask => {
+                let read = self.shared.requests.fetch_add(1, Ordering::AcqRel);
                 if let Some(client) = self.clients.get_mut(&number) {
                     client.deadline = Instant::now() + ANSWERS_WITHIN;
+                    client.request = read + 1;
                 }
-                if !self.asked {
-                    let shared = Arc::clone(&self.shared);
-                    // A closed loop is about to end this thread.
-                    self.asked = self.remote.post(move || shared.give()).is_ok();
-                }
+                self.ask();
             }
         }
     }
 
-    /// Gives a snapshot that has come to all who wait for one.
+    /// Asks the loop for a snapshot, unless that is on its way.
+    fn ask(&mut self) {
+        if !self.asked {
+            let shared = Arc::clone(&self.shared);
+            // A closed loop is about to end this thread.
+            self.asked = self.remote.post(move || shared.give()).is_ok();
+        }
+    }
+
+    /// Gives a snapshot that has come to all who had asked before it was taken. A client that has asked since may know
+    /// of more than the snapshot does, so the loop is asked again for it.
     fn deliver(&mut self) {
-        let Some(snapshot) = self.shared.lock().take() else {
+        let Some((requests, snapshot)) = self.shared.lock().take() else {
             return;
         };
         self.asked = false;
-        for (number, request) in self.waiting(|_| true) {
+        for (number, request) in self.waiting(|client| client.request <= requests) {
             self.reply(number, answer(self.who, request, &snapshot));
+        }
+        if self.clients.values().any(|client| client.waits().is_some()) {
+            self.ask();
         }
     }
 
@@ -259,5 +282,72 @@ impl Watcher {
             let next = client.answer(text);
             self.act(number, next);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::fs::MetadataExt as _;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::event_loop::free::yield_now;
+    use crate::event_loop::owner::EventLoop;
+
+    fn run_a_turn(event_loop: &EventLoop) {
+        event_loop.run_until_complete(yield_now()).unwrap();
+    }
+
+    /// Waits for events and acts on them. No client is told that the loop is busy, however slow this thread is.
+    fn serve(watcher: &mut Watcher) {
+        watcher.serve_once(&mut Events::with_capacity(64)).unwrap();
+        for client in watcher.clients.values_mut() {
+            client.deadline += Duration::from_secs(60);
+        }
+    }
+
+    #[test]
+    fn a_client_that_asks_after_a_snapshot_was_taken_gets_a_newer_one() {
+        let name = format!("callsoon-watcher-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let event_loop = EventLoop::builder().inspect(true).build().unwrap();
+        let state = &event_loop.handle().state;
+        let listener = UnixListener::bind(&path).unwrap();
+        let user = std::fs::metadata(&path).unwrap().uid();
+        let running = Arc::clone(&state.inspection.as_ref().unwrap().running);
+        let remote = RemoteHandle::new(state);
+        let (mut watcher, _shared) = Watcher::new(listener, user, remote, running).unwrap();
+        let [mut first, mut second] = [(); 2].map(|()| UnixStream::connect(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        serve(&mut watcher);
+        first.write_all(b"snapshot\n").unwrap();
+        while !watcher.asked {
+            serve(&mut watcher);
+        }
+        // The loop answers, and the watcher has not heard of that yet.
+        run_a_turn(&event_loop);
+        let late = event_loop.task_builder().name("late");
+        let late = late.spawn(std::future::pending::<()>());
+        second.write_all(b"snapshot\n").unwrap();
+        serve(&mut watcher);
+        while watcher.clients.len() > 1 {
+            serve(&mut watcher);
+        }
+        run_a_turn(&event_loop);
+        while !watcher.clients.is_empty() {
+            serve(&mut watcher);
+        }
+        let [first, second] = [&mut first, &mut second].map(|stream| {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            (
+                answer.contains("\"answered\":true"),
+                answer.contains("late"),
+            )
+        });
+        assert_eq!((first, second), ((true, false), (true, true)));
+        late.cancel();
+        run_a_turn(&event_loop);
     }
 }

@@ -96,6 +96,7 @@ fn end_tasks(state: &Rc<LoopState>) {
         discard(state, std::iter::from_fn(|| callbacks.take_first()));
         let removed = state.queues(|queues| queues.tasks.remove(key));
         drop(removed);
+        observation::end_task(state, key);
         leave_context(state, task.header(), outer);
         discard(state, [task]);
     }

@@ -144,6 +144,11 @@ impl Inspection {
         record.waits = noted;
     }
 
+    /// Forgets a task that is dropped before its end.
+    pub(crate) fn forget(&self, serial: u64) {
+        self.records.borrow_mut().remove(&serial);
+    }
+
     pub(crate) fn record(&self, serial: u64) -> Option<Record> {
         self.records.borrow().get(&serial).cloned()
     }

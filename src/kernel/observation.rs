@@ -155,8 +155,24 @@ fn end_spans_of_run(state: &LoopState) {
     if let Some(spans) = &state.spans {
         trace_queued(state, spans);
         spans.end_turn();
-        // A future that the run leaves unfinished is dropped by its caller.
+    }
+}
+
+/// Tells the observers that the future of `run_until_complete` was dropped before its end, after the run. A loop that
+/// shuffles has a run for each turn, so the end of a run does not say that.
+pub(crate) fn abandon_root(state: &LoopState, header: &Header) {
+    if let Some(inspection) = &state.inspection {
+        inspection.forget(header.serial.get());
+    }
+    if let Some(spans) = &state.spans {
         spans.close(state.root_key());
+    }
+}
+
+/// Tells the observers that a task was ended, because the loop closes.
+pub(crate) fn end_task(state: &LoopState, key: Key) {
+    if let Some(spans) = &state.spans {
+        spans.close(key);
     }
 }
 
@@ -226,7 +242,8 @@ fn measure_poll(state: &LoopState) {
     let (at, slow_from) = state.observers.poll.get();
     let nanos = match &state.meters {
         Some(meters) => meters.span(slow_from, meters.end_poll(at, state.numbers())),
-        None if at == 0 => return,
+        // What has switched that on and off meanwhile is a waker or a hook.
+        None if slow_from == 0 => return,
         None => state.nanos_since(slow_from),
     };
     let threshold = state.slow_callback_duration.get().max(SLOW_POLL);

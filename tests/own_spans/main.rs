@@ -263,6 +263,48 @@ fn spans_are_closed_however_a_task_ends() {
 }
 
 #[test]
+fn the_main_future_of_a_loop_that_shuffles_has_one_span() {
+    audited(|| {
+        let lines = Heard::lines_of(|| {
+            let builder = EventLoop::builder().clock(Clock::Virtual).debug(false);
+            let event_loop = builder.task_spans(true).shuffle(1).build().unwrap();
+            event_loop
+                .run_until_complete(async {
+                    yield_now().await;
+                    yield_now().await;
+                })
+                .unwrap();
+        });
+        assert_balanced(&lines);
+        let of_root = of_tasks(lines);
+        let made = "+ runtime.spawn kind=\"block_on\" task.id=1 task.name=Task-1";
+        let wake = "! waker.wake_by_ref Task-1";
+        let (enter, leave) = ("> Task-1", "< Task-1");
+        let expected = [
+            made, enter, wake, leave, enter, wake, leave, enter, leave, "- Task-1",
+        ];
+        assert_eq!(of_root, expected);
+    });
+}
+
+#[test]
+fn a_loop_that_closes_closes_the_spans_of_its_tasks_in_the_order_of_their_creation() {
+    audited(|| {
+        let lines = Heard::lines_of(|| {
+            let event_loop = with_spans();
+            event_loop.set_exception_handler(|_, _| ());
+            for _ in 0..9 {
+                event_loop.create_task(sleep(Duration::MAX)).detach();
+            }
+            event_loop.turn(Some(Duration::ZERO)).unwrap();
+        });
+        let closed = lines.iter().filter(|line| line.starts_with("- Task-"));
+        let names: Vec<_> = (1..=9).map(|number| format!("- Task-{number}")).collect();
+        assert_eq!(closed.cloned().collect::<Vec<_>>(), names);
+    });
+}
+
+#[test]
 fn without_the_setting_there_are_no_spans() {
     audited(|| {
         let event_loop = EventLoop::builder().metrics(true).build().unwrap();
