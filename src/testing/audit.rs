@@ -53,6 +53,7 @@ impl Audit {
 
     /// Ends the loop of a test whose future has ended, and lists what it has left.
     pub(crate) fn leftovers(self, event_loop: EventLoop) -> Result<Vec<Leftover>, RunError> {
+        event_loop.state.is_ending.set(true);
         let jobs = end_helpers(&event_loop)?;
         event_loop.state.clock.set_jumps(false);
         let mut left = self.left_after_patience(&event_loop)?;
