@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::RunError;
 use crate::event_loop::owner::EventLoop;
+use crate::event_loop::pending::PendingKind;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::testing::leftover::Leftover;
@@ -173,6 +174,10 @@ fn of_loop(event_loop: &EventLoop) -> Vec<Leftover> {
             location: task.location(),
         })
         .collect();
+    let ready = event_loop.pending_callbacks().into_iter();
+    let ready = ready.filter(|pending| pending.kind == PendingKind::Callback);
+    let places = ready.filter_map(|pending| pending.location);
+    left.extend(places.map(|location| Leftover::Callback { location }));
     let state = &event_loop.state;
     let now = state.clock.now();
     let mut deadlines = state.timers(|timers| timers.deadlines_of_callbacks());

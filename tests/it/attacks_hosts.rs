@@ -59,6 +59,24 @@ fn a_task_that_leaves_at_every_turn_is_left_and_does_not_hang_the_audit() {
 }
 
 #[test]
+fn callbacks_that_queue_one_another_for_ever_are_left() {
+    fn again(handle: LoopHandle) {
+        handle.clone().call_soon(move || again(handle));
+    }
+    audited(watched(|| {
+        for start in [again, leave_at_every_turn] {
+            let ended = testing::try_run(async { start(get_running_loop()) });
+            match ended {
+                Err(TestError::Leftovers(left)) => {
+                    assert!(matches!(&left[..], [Leftover::Callback { .. }]), "{left:?}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }));
+}
+
+#[test]
 fn leaving_before_anything_has_run_counts_nothing() {
     audited(|| {
         let counted = |leaves: bool| {
