@@ -345,6 +345,7 @@ fn interrupt(handle: &LoopHandle, cancelled: &RefCell<Option<TaskRef>>) {
 
 /// Takes steps 1 to 3 of [`Runner::close`].
 fn end_all(event_loop: &EventLoop, timeout: Duration) -> Result<(), RunError> {
+    event_loop.state.is_ending.set(true);
     let clock = &event_loop.state.clock;
     // A deadline beyond the clock's range becomes the end of the range, which never comes.
     let deadline = clock.instant(clock.after(timeout));

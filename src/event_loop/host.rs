@@ -40,7 +40,7 @@ impl LoopHandle {
         let state = &self.state;
         let location = Location::caller();
         let hooks = hooks.map(|hooks| HostHooks { hooks, location });
-        let unused = if state.phase.get() == Phase::Closed {
+        let unused = if state.is_closed() {
             hooks
         } else {
             state.post_spin.is_off.set(hooks.is_some());
@@ -56,7 +56,7 @@ impl LoopHandle {
     /// [`stop`](Self::stop) ends the run after the whole turn. No entry is lost, none runs twice, and what is queued until the
     /// next run comes after what was left. If the loop is not running, the next run, or the next
     /// [`turn`](crate::EventLoop::turn), ends before it runs anything, but polls for events. On a closed loop this does
-    /// nothing.
+    /// nothing, nor while a [`Runner`](crate::Runner) or a [test](crate::testing) ends its loop.
     ///
     /// The run ends as by `stop`: `run_forever` returns `Ok`, and `run_until_complete` returns
     /// [`RunError::Stopped`](crate::RunError::Stopped) unless the main future is ready by then, and drops the future
@@ -83,7 +83,7 @@ impl LoopHandle {
     #[doc(alias = "interrupt")]
     pub fn stop_now(&self) {
         let state = &self.state;
-        if state.admit().is_err() {
+        if state.is_ending.get() || state.admit().is_err() {
             return;
         }
         let runs = state.run_number.get();

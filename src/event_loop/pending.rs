@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::kernel::callback::{HandleId, NO_TIMER};
 use crate::kernel::clock::NEVER;
+use crate::kernel::io::reactor::Reactor;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::ready_token::{Special, Token};
@@ -75,7 +76,7 @@ impl LoopHandle {
     /// Returns what is ready to run, in the order in which it will: the next turn runs all of this, unless it is cancelled
     /// before. In a callback or a step of a task, this includes what is left of the current turn.
     ///
-    /// Callbacks that were cancelled are not listed. Posts of other threads are listed if they have arrived.
+    /// Callbacks that were cancelled or removed are not listed. Posts of other threads are listed if they have arrived.
     ///
     /// # Differences from asyncio
     /// asyncio has no such method; programs look at `loop._ready`.
@@ -90,9 +91,14 @@ impl LoopHandle {
     /// ```
     pub fn pending_callbacks(&self) -> Vec<PendingCallback> {
         let state = &self.state;
-        if !state.is_closed() && state.inbox.has_posts() {
-            state.drain_inbox();
+        let mut posts = Vec::new();
+        if !state.is_closed() {
+            if state.inbox.has_posts() {
+                state.drain_inbox();
+            }
+            posts = state.inbox.will_run();
         }
+        let mut posts = posts.into_iter();
         let mut ready = Vec::new();
         state.queues(|queues| {
             queues
@@ -113,7 +119,7 @@ impl LoopHandle {
                     ..PendingCallback::new(PendingKind::Callback)
                 });
             } else if !token.is_call() {
-                list_entry(state, token, &mut found);
+                list_entry(state, token, &mut posts, &mut found);
             }
         }
         found
@@ -147,7 +153,13 @@ impl LoopHandle {
 }
 
 /// Lists an entry of the ready queue that is no callback of `call_soon`; nothing for what runs no user code.
-fn list_entry(state: &Rc<LoopState>, token: Token, found: &mut Vec<PendingCallback>) {
+/// `posts` says of each closure that was posted, in their order, whether it will run.
+fn list_entry(
+    state: &Rc<LoopState>,
+    token: Token,
+    posts: &mut impl Iterator<Item = bool>,
+    found: &mut Vec<PendingCallback>,
+) {
     if let Some(key) = token.task() {
         if let Some(task) = state.task(key) {
             found.push(PendingCallback {
@@ -164,8 +176,8 @@ fn list_entry(state: &Rc<LoopState>, token: Token, found: &mut Vec<PendingCallba
             found.extend(timer.map(|timer| describe(state, &timer)));
         }
         Special::Posted(count) => {
-            let posted = PendingCallback::new(PendingKind::Posted);
-            found.extend(std::iter::repeat_n(posted, count as usize));
+            let run = posts.take(count as usize).filter(|will_run| *will_run);
+            found.extend(run.map(|_| PendingCallback::new(PendingKind::Posted)));
         }
         Special::Root(generation) if generation == state.root.generation.get() => {
             let task = state.root.task.borrow().clone();
@@ -174,7 +186,13 @@ fn list_entry(state: &Rc<LoopState>, token: Token, found: &mut Vec<PendingCallba
                 ..PendingCallback::new(PendingKind::Task)
             }));
         }
-        Special::Fd(_) | Special::Source(_) => found.push(PendingCallback::new(PendingKind::Io)),
+        Special::Fd(key) => {
+            let is_set = |reactor: &mut Reactor| reactor.descriptors.callback(key).is_some();
+            if state.reactor(is_set) == Ok(true) {
+                found.push(PendingCallback::new(PendingKind::Io));
+            }
+        }
+        Special::Source(_) => found.push(PendingCallback::new(PendingKind::Io)),
         Special::Root(_) | Special::Stop(_) | Special::Break(_) => {}
     }
 }

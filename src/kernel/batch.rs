@@ -218,6 +218,19 @@ impl Locked<'_> {
         self.drained().end()
     }
 
+    /// Returns, for each closure that was not taken, whether it will run. Called on the loop's thread.
+    pub(crate) fn will_run(&self) -> Vec<bool> {
+        let drained = self.drained();
+        drained.check_owner();
+        let slots = drained.slots[drained.taken.get()..].iter();
+        let cancelled = &self.guarded.cancelled;
+        // The slot of a number that is in the set is bytes that nobody owns.
+        (drained.front()..)
+            .zip(slots)
+            .map(|(number, slot)| !cancelled.contains(&number) && slot.is_some())
+            .collect()
+    }
+
     /// Takes a closure out, for its caller to drop; `None` if it is not here or has been taken. Calls `mark` before the
     /// loop can find it gone.
     pub(crate) fn cancel(&mut self, number: u64, mark: impl FnOnce()) -> Option<SendFn> {

@@ -343,6 +343,11 @@ impl Inbox {
         self.batch.0.take()
     }
 
+    /// Returns, for each closure that was drained and not taken, whether it will run: it was not cancelled.
+    pub(crate) fn will_run(&self) -> Vec<bool> {
+        self.batch.0.lock().will_run()
+    }
+
     /// Notes that the loop is about to wait: from now on the first sender notifies it. Returns `false`, and changes
     /// nothing, if entries are pending.
     #[must_use]

@@ -176,6 +176,8 @@ pub(crate) struct LoopState {
     pub(crate) debug: Cell<bool>,
     /// The run ends after the current turn.
     pub(crate) stopping: Cell<bool>,
+    /// A runner or a test ends the loop, in runs that go on after a stop. A `stop_now` would keep them from getting on.
+    pub(crate) is_ending: Cell<bool>,
     /// Another loop drives this one by `turn`: between turns every new entry notifies it.
     pub(crate) guest: Cell<bool>,
     /// The notifier was notified since the last guest turn.
@@ -299,6 +301,7 @@ impl LoopState {
             budget: Budget::new(),
             post_spin: PostSpin::default(),
             stopping: Cell::new(false),
+            is_ending: Cell::new(false),
             event_polls: EventPolls::new(now),
             guest: Cell::new(false),
             guest_notified: Cell::new(false),

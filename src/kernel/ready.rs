@@ -235,7 +235,10 @@ impl ReadyQueue {
     pub(crate) fn push_break(&mut self, run: u32) {
         let token = Token::new(BREAK, 0, run);
         if self.entries.in_front(0).copied() != Some(token) {
+            let next = self.entries.tail();
             *self.entries.push_front() = token;
+            // Where nothing has been popped yet, all numbers have moved. No task was queued by that.
+            self.others += self.entries.tail() - next;
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::RunError;
 use crate::event_loop::owner::EventLoop;
+use crate::event_loop::pending::PendingKind;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::testing::leftover::Leftover;
@@ -53,6 +54,7 @@ impl Audit {
 
     /// Ends the loop of a test whose future has ended, and lists what it has left.
     pub(crate) fn leftovers(self, event_loop: EventLoop) -> Result<Vec<Leftover>, RunError> {
+        event_loop.state.is_ending.set(true);
         let jobs = end_helpers(&event_loop)?;
         event_loop.state.clock.set_jumps(false);
         let mut left = self.left_after_patience(&event_loop)?;
@@ -172,6 +174,10 @@ fn of_loop(event_loop: &EventLoop) -> Vec<Leftover> {
             location: task.location(),
         })
         .collect();
+    let ready = event_loop.pending_callbacks().into_iter();
+    let ready = ready.filter(|pending| pending.kind == PendingKind::Callback);
+    let places = ready.filter_map(|pending| pending.location);
+    left.extend(places.map(|location| Leftover::Callback { location }));
     let state = &event_loop.state;
     let now = state.clock.now();
     let mut deadlines = state.timers(|timers| {

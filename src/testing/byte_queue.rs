@@ -38,36 +38,39 @@ impl ByteQueue {
 
     /// Polls how many bytes can be read; 0 at the end.
     pub(crate) fn poll_readable(&self, context: &Context<'_>) -> Poll<io::Result<usize>> {
-        let mut inner = self.inner.borrow_mut();
-        if inner.reset {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        if !inner.bytes.is_empty() || inner.ended {
-            return Poll::Ready(Ok(inner.bytes.len()));
-        }
-        let former = inner.reader.replace(context.waker().clone());
-        drop(inner);
-        drop_waker(former);
-        Poll::Pending
+        self.poll_until(context, Inner::readable, |inner| &mut inner.reader)
     }
 
     /// Polls for how many bytes there is room: at least one.
     pub(crate) fn poll_writable(&self, context: &Context<'_>) -> Poll<io::Result<usize>> {
-        let mut inner = self.inner.borrow_mut();
-        if inner.reset {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        self.poll_until(context, Inner::writable, |inner| &mut inner.writer)
+    }
+
+    /// Polls what `ready` gives, and has the context woken where that is nothing yet.
+    fn poll_until(
+        &self,
+        context: &Context<'_>,
+        ready: impl Fn(&Inner) -> Option<io::Result<usize>>,
+        side: impl Fn(&mut Inner) -> &mut Option<Waker>,
+    ) -> Poll<io::Result<usize>> {
+        let mut cloned = None;
+        loop {
+            let mut inner = self.inner.borrow_mut();
+            if let Some(result) = ready(&inner) {
+                drop(inner);
+                drop_waker(cloned);
+                return Poll::Ready(result);
+            }
+            if let Some(waker) = cloned.take() {
+                let former = side(&mut inner).replace(waker);
+                drop(inner);
+                drop_waker(former);
+                return Poll::Pending;
+            }
+            drop(inner);
+            // A clone is user code, which may have changed the queue: it is asked again.
+            cloned = Some(context.waker().clone());
         }
-        if inner.abandoned || inner.ended {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
-        let room = inner.capacity - inner.bytes.len() - inner.lent;
-        if room > 0 {
-            return Poll::Ready(Ok(room));
-        }
-        let former = inner.writer.replace(context.waker().clone());
-        drop(inner);
-        drop_waker(former);
-        Poll::Pending
     }
 
     /// Appends bytes for which there is room.
@@ -130,6 +133,26 @@ impl ByteQueue {
 }
 
 impl Inner {
+    /// Returns how many bytes can be read, if a reader need not wait.
+    fn readable(&self) -> Option<io::Result<usize>> {
+        if self.reset {
+            return Some(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        (!self.bytes.is_empty() || self.ended).then_some(Ok(self.bytes.len()))
+    }
+
+    /// Returns for how many bytes there is room, if a writer need not wait.
+    fn writable(&self) -> Option<io::Result<usize>> {
+        if self.reset {
+            return Some(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if self.abandoned || self.ended {
+            return Some(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let room = self.capacity - self.bytes.len() - self.lent;
+        (room > 0).then_some(Ok(room))
+    }
+
     fn take(&mut self, buffer: &mut [u8]) {
         let taken = self.bytes.drain(..buffer.len().min(self.bytes.len()));
         buffer

@@ -28,6 +28,11 @@ pub enum Leftover {
         /// Where it was created.
         location: &'static Location<'static>,
     },
+    /// A callback of `call_soon` that was ready after ten thousand turns: callbacks that queue one another for ever.
+    Callback {
+        /// Where it was queued.
+        location: &'static Location<'static>,
+    },
     /// A callback of `call_later` or `call_at` that has not run.
     Timer {
         /// How long after the end of the test it is due; `None` if it never is.
@@ -61,6 +66,9 @@ impl fmt::Display for Leftover {
         match self {
             Self::Task { name, location } => {
                 write!(f, "pending task {name}, created at {location}")
+            }
+            Self::Callback { location } => {
+                write!(f, "callback that is ready, queued at {location}")
             }
             Self::Timer { due_in: None } => write!(f, "timer that never fires"),
             Self::Timer { due_in: Some(time) } => write!(f, "timer that is due in {time:?}"),

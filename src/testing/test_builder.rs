@@ -31,8 +31,9 @@ const SEED: &str = "CALLSOON_SHUFFLE_SEED";
 ///
 /// # Panics
 /// If the future panics, with the same panic. If something is left: the message lists pending tasks with name and place,
-/// timers, descriptors of the loop, threads, child processes, and the failures that no code has handled. If the test was
-/// stopped or cancelled, or runs inside another loop. [`try_run`] returns an error in the last two cases.
+/// timers, callbacks that queue one another for ever, descriptors of the loop, threads, child processes, and the failures
+/// that no code has handled. If the test was stopped or cancelled, or runs inside another loop. [`try_run`] returns an
+/// error in the last two cases.
 ///
 /// # Differences from asyncio
 /// The counterpart is `IsolatedAsyncioTestCase`, which has a real clock, cancels what is left, and lists nothing.

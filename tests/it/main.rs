@@ -161,6 +161,7 @@ mod testing_traces; // lines from everywhere are compared as a whole, and a diff
 
 // Faults that concern several wings.
 mod attacks; // attacks from outside on what interacts
+mod attacks_hosts; // hosts leave at every turn; wakers, destructors and writers call back
 mod faults_edges; // lost edges, and conditions that never end
 mod faults_floods; // beside what is always ready everything else is served
 mod faults_hostile_wakers; // wakers that use, end and panic at everything

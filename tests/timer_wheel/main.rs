@@ -11,6 +11,9 @@ mod open_slot;
 mod sys {
     pub(crate) mod prefetch;
 }
+#[path = "../../src/kernel/timer_list.rs"]
+#[expect(dead_code, reason = "the model has deadlines only")]
+mod timer_list;
 #[path = "../../src/kernel/timers.rs"]
 mod timers;
 #[path = "../../src/kernel/wake_time.rs"]

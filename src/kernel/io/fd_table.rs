@@ -325,7 +325,8 @@ impl Descriptors {
         self.fired.drain(..)
     }
 
-    fn callback(&mut self, key: CallbackKey) -> Option<&mut Callback> {
+    /// Returns the callback of a key, unless it was removed.
+    pub(crate) fn callback(&mut self, key: CallbackKey) -> Option<&mut Callback> {
         let side = self.get_mut(key.fd)?.side(key.direction);
         let callback = side.callback.as_mut();
         callback.filter(|callback| callback.number == key.number)
