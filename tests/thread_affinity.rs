@@ -26,17 +26,18 @@ use callsoon::transport::{
     Server, Transport,
 };
 use callsoon::{
-    AsCompleted, AsyncDrop, AsyncFd, Builder, CallKind, CallbackId, CancelOnDrop, CancelOrigin,
-    Cancellation, Cancelled, Clock, ClockGuard, ClockHandle, Copying, CopyingBidirectional,
-    EventLoop, ExceptionContext, ExceptionHandler, ExecutorError, ExecutorFuture, Failure,
-    FailureCause, FutureError, Gather, GatherError, GroupClosed, GroupError, Handle, HandleId,
-    Histogram, Interval, InvalidState, Job, Latencies, LifoQueue, Lines, LoopClosed, LoopHandle,
-    LoopLocal, LoopMetrics, MissedTickBehavior, Panicked, PendingCallback, PendingKind,
-    PriorityQueue, Queue, Race, ReadyGuard, RemoteHandle, ReturnWhen, RunError, Runner, Settled,
-    Shield, Signal, SignalError, Sleep, StuckJobs, Task, TaskBuilder, TaskError, TaskGroup, TaskId,
-    TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder, ThreadPoolExecutor,
-    ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TryGather, TryGatherError,
-    WaitEnd, WaitHooks, WrappedFuture, YieldNow,
+    AsCompleted, AsyncDrop, AsyncFd, Builder, CallGraph, CallKind, CallbackId, CancelOnDrop,
+    CancelOrigin, Cancellation, Cancelled, Clock, ClockGuard, ClockHandle, Copying,
+    CopyingBidirectional, EventLoop, ExceptionContext, ExceptionHandler, ExecutorError,
+    ExecutorFuture, Failure, FailureCause, FutureError, Gather, GatherError, GroupClosed,
+    GroupError, Handle, HandleId, Histogram, InspectorError, Interval, InvalidState, Job,
+    Latencies, LifoQueue, Lines, LoopClosed, LoopHandle, LoopLocal, LoopMetrics, LoopSnapshot,
+    MissedTickBehavior, Panicked, PendingCallback, PendingKind, PriorityQueue, Queue, Race,
+    ReadyGuard, RemoteHandle, ReturnWhen, RunError, Runner, Settled, Shield, Signal, SignalError,
+    Sleep, SourceInfo, StuckJobs, Task, TaskBuilder, TaskError, TaskGroup, TaskId, TaskInfo,
+    TaskRef, TaskState, ThreadFuture, ThreadFutureError, ThreadPoolBuilder, ThreadPoolExecutor,
+    ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TimerInfo, TryGather,
+    TryGatherError, WaitEnd, WaitHooks, WaitInfo, WaitKind, WrappedFuture, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -230,6 +231,15 @@ assert_impl!(Clock: Send, Sync, Copy);
 assert_impl!(ReturnWhen: Send, Sync, Copy);
 assert_impl!(MissedTickBehavior: Send, Sync, Copy);
 assert_impl!(LoopMetrics: Send, Sync, Copy);
+assert_impl!(CallGraph: Send, Sync, Clone, Unpin);
+assert_impl!(LoopSnapshot: Send, Sync, Clone, Unpin);
+assert_impl!(SourceInfo: Send, Sync, Clone, Unpin);
+assert_impl!(TimerInfo: Send, Sync, Clone, Unpin);
+assert_impl!(TaskInfo: Send, Sync, Clone, Unpin);
+assert_impl!(TaskState: Send, Sync, Copy, Unpin);
+assert_impl!(WaitInfo: Send, Sync, Clone, Unpin);
+assert_impl!(WaitKind: Send, Sync, Copy, Unpin, std::hash::Hash);
+assert_impl!(InspectorError: Send, Sync, Unpin, std::error::Error);
 assert_impl!(CallKind: Send, Sync, Copy);
 assert_impl!(Histogram: Send, Sync, Clone);
 assert_impl!(Latencies: Send, Sync, Clone);
