@@ -11,11 +11,7 @@ mod open_slot;
 mod sys {
     pub(crate) mod prefetch;
 }
-#[path = "../../src/kernel/timer_list.rs"]
-#[expect(dead_code, reason = "the model has deadlines only")]
-mod timer_list;
 #[path = "../../src/kernel/timers.rs"]
-#[expect(dead_code, reason = "the model does not list the timers one by one")]
 mod timers;
 #[path = "../../src/kernel/wake_time.rs"]
 mod wake_time;

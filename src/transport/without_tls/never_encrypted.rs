@@ -16,7 +16,8 @@ pub(crate) enum Encrypted {}
 pub(crate) type BoxedEncrypted = Encrypted;
 
 /// It leaves nothing behind, and that takes no room.
-pub(crate) type LeftBehind = ();
+#[derive(Default)]
+pub(crate) struct LeftBehind(());
 
 impl Encrypted {
     pub(crate) fn left_behind(&self) -> LeftBehind {
