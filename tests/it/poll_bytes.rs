@@ -266,16 +266,18 @@ fn poll_functions_on_a_closed_loop_fail() {
 
 #[test]
 fn bytes_in_memory_are_a_source_and_a_sink_that_grows() {
-    complete(&EventLoop::new().unwrap(), async {
-        let bytes: Vec<u8> = (0..MUCH).map(byte_at).collect();
-        assert_eq!(read_all(&bytes[..]).await, MUCH);
-        assert_eq!(write_all(Vec::new()).await, bytes);
-        let mut source = &bytes[..3];
-        let buffer = poll_fn(|context| source.poll_fill_buf(context).map_ok(<[u8]>::len)).await;
-        assert_eq!(buffer.unwrap(), 3);
-        source.consume(2);
-        assert_eq!(source, &bytes[2..3]);
-        source.consume(9);
-        assert!(source.is_empty(), "taking more than there is takes all");
+    audited(|| {
+        complete(&EventLoop::new().unwrap(), async {
+            let bytes: Vec<u8> = (0..MUCH).map(byte_at).collect();
+            assert_eq!(read_all(&bytes[..]).await, MUCH);
+            assert_eq!(write_all(Vec::new()).await, bytes);
+            let mut source = &bytes[..3];
+            let buffer = poll_fn(|context| source.poll_fill_buf(context).map_ok(<[u8]>::len)).await;
+            assert_eq!(buffer.unwrap(), 3);
+            source.consume(2);
+            assert_eq!(source, &bytes[2..3]);
+            source.consume(9);
+            assert!(source.is_empty(), "taking more than there is takes all");
+        })
     });
 }
