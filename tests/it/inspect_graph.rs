@@ -11,6 +11,7 @@ use callsoon::{
     yield_now,
 };
 
+use crate::support::audit::alone;
 use crate::support::audited;
 
 /// Runs `scenario` on a virtual clock, in a loop that keeps notes or not.
@@ -154,8 +155,10 @@ fn sockets_and_descriptors_are_named_by_their_numbers() {
 
 #[test]
 fn threads_processes_and_signals_are_named() {
-    // The descriptor by which signals arrive is opened once in a process, so not by the audited part.
+    // The descriptor by which signals arrive is opened once in a process, so not by the audited part, nor beside another's.
+    let others = alone();
     callsoon::run(async { drop(callsoon::signal(libc::SIGUSR2).unwrap()) }).unwrap();
+    drop(others);
     audited(|| {
         let event_loop = EventLoop::builder().inspect(true).build().unwrap();
         event_loop
