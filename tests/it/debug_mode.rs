@@ -239,9 +239,9 @@ fn what_was_not_closed_before_its_loop_is_named_in_debug_mode() {
         let lines = |debug: bool, closed: bool| {
             slow(move || {
                 let event_loop = EventLoop::builder().debug(debug).build().unwrap();
-                let server = event_loop.run_until_complete(open_much(closed)).unwrap();
+                let opened = event_loop.run_until_complete(open_much(closed)).unwrap();
                 drop(event_loop);
-                drop(server);
+                drop(opened);
             })
         };
         assert_eq!(lines(false, false), [""; 0]);
@@ -266,7 +266,8 @@ fn what_was_not_closed_before_its_loop_is_named_in_debug_mode() {
 }
 
 /// Opens a resource of each kind, and closes it or leaves it to the loop. A server that is dropped is closed.
-async fn open_much(close: bool) -> Server {
+/// The peer of the transport is returned too: its end would close the transport, if the loop came to hear of it.
+async fn open_much(close: bool) -> (Server, std::net::TcpStream) {
     let event_loop = get_running_loop();
     let server = event_loop.create_server(|| Idle, loopback()).await.unwrap();
     let (near, far) = std_pair();
@@ -285,8 +286,7 @@ async fn open_much(close: bool) -> Server {
         yield_now().await;
         yield_now().await;
     }
-    drop(far);
-    server
+    (server, far)
 }
 
 #[test]
