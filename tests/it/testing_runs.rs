@@ -11,7 +11,7 @@ use callsoon::{
     to_thread, yield_now,
 };
 
-use crate::support::{audited, panic_text, quiet_panics, watched};
+use crate::support::{audited, forget, panic_text, quiet_panics, watched};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -239,7 +239,7 @@ fn clean_ups_run_before_the_audit_and_may_take_their_time() {
                 sleep(HOUR / 60).await;
                 t.push("cleaned up");
             };
-            std::mem::forget(defer_async_drop(clean_up));
+            forget(defer_async_drop(clean_up));
         });
         trace.expect(["cleaned up"]);
     });
