@@ -54,7 +54,7 @@ async fn watch(address: SocketAddr, last: &str) -> HashMap<String, Shown> {
         tasks.extend(of_tasks.new_tasks);
         stats.extend(of_tasks.stats_update);
         let shown = tasks.iter().filter_map(|task| {
-            let stats = stats.get(&task.id?.id)?.clone();
+            let stats = *stats.get(&task.id?.id)?;
             let task = task.clone();
             let shown = Shown { task, stats };
             Some((shown.field("task.name")?, shown))
