@@ -58,9 +58,9 @@
 //! `unsafe` is in `sys/` and in ten files of the kernel: `inline_fn` (closures without a box), `batch` (posts that the loop
 //! takes without a lock), `loop_cell` and `hot_paths` (borrows that release builds do not check), and in `task/`
 //! `any_task`, `cell` and `header` (a task in one allocation, seen without its type), `cell_pool` (memory used again),
-//! `slots` (a task lent for one step) and `waker` (the current loop).
-//! A test checks that too.
+//! `slots` (a task lent for one step) and `waker` (the current loop). A test checks that too.
 //!
+//! Which file decides what no signature shows, such as how long the loop sleeps, is in a table on the page of `kernel/mod`.
 //! The modules form a total order. Each imports only from modules before it in this list; a test checks that.
 //!
 //! ```text
@@ -376,31 +376,6 @@
 //!   docs/tokio_beside        a page: tokio's ecosystem, with and without its runtime
 //! ```
 //!
-//! # Where it is decided
-//! Mechanisms that no signature shows, and the file whose first paragraph describes each:
-//!
-//! | what | where |
-//! |---|---|
-//! | what happens between a packet's arrival and the step of the task that waits for it | `kernel/mod` |
-//! | how long the loop sleeps; when it polls although work is ready | `kernel/wait_for_events`; `kernel/turn` |
-//! | how a post or a wake of another thread ends that sleep | `kernel/inbox`, `sys/notifier` |
-//! | what a timer costs, awaited or not, and in which order timers fire | `kernel/timers` |
-//! | where the panic of a callback or a protocol is caught; of a task | `kernel/enter`; `kernel/task/cell` |
-//! | who is told of a failure | `kernel/handlers` |
-//! | which code may be called while a borrow is held: none of the user's | `kernel/mod` |
-//! | how a request to cancel goes through a task; one, step by step | `kernel/cancel/mod` |
-//! | where a cancelled gather waits for its children; a group | `combine/gather`; `combine/group/scope` |
-//! | how many operations one step of a task may complete | `kernel/budget` |
-//! | when a short read proves that a socket is drained | `kernel/io/readiness` |
-//! | who calls a protocol, and when; the path of a byte to a protocol, and to a stream | `transport/mod` |
-//! | what ends a connection | `transport/connection`, `transport/lifecycle` |
-//! | where a transport that was paused reads again | `transport/transport`, then `transport/read` |
-//! | where a protocol that was asked to pause writing is resumed | `transport/write` |
-//! | what a listener does when `accept` fails, as without descriptors | `socket/accept` |
-//! | on which threads names are looked up, and what closing does to them | `socket/resolver` |
-//! | whether a descriptor that others share blocks | `socket/nonblocking`, `socket/shared_mode` |
-//! | what happens to all of this when a loop closes, or its process forks | `kernel/close`, `sys/fork` |
-//!
 //! # Glossary
 //! Words that this crate uses in a sense of its own:
 //! - **turn**: one iteration of the loop, which runs everything that was ready when it began.
@@ -481,42 +456,26 @@ pub use error::{
     CancelOrigin, Cancellation, FutureError, InvalidState, LoopClosed, Panicked, RunError,
     TaskError, TimedOut,
 };
-pub use event_loop::builder::Builder;
-pub use event_loop::clock_handle::{ClockGuard, ClockHandle};
-pub use event_loop::error::ThreadFutureError;
-pub use event_loop::free::{
-    YieldNow, all_tasks, create_task, current_task, get_running_loop, task_builder,
-    try_get_running_loop, yield_now,
+pub use event_loop::{
+    Builder, ClockGuard, ClockHandle, EventLoop, PendingCallback, PendingKind, RemoteHandle,
+    TaskBuilder, ThreadFuture, ThreadFutureError, ThreadsafeHandle, WrappedFuture, YieldNow,
+    all_tasks, create_task, current_task, get_running_loop, task_builder, try_get_running_loop,
+    wrap_future, yield_now,
 };
-pub use event_loop::owner::EventLoop;
-pub use event_loop::pending::{PendingCallback, PendingKind};
-pub use event_loop::remote::{RemoteHandle, ThreadsafeHandle};
-pub use event_loop::tasks::TaskBuilder;
-pub use event_loop::thread_future::ThreadFuture;
-pub use event_loop::wrap_future::{WrappedFuture, wrap_future};
 pub use executor::{
     Executor, ExecutorError, ExecutorFuture, Job, StuckJobs, ThreadPoolBuilder, ThreadPoolExecutor,
     run_in_executor, to_thread,
 };
-pub use inspect::call_graph::{CallGraph, capture_call_graph, format_call_graph, print_call_graph};
-pub use inspect::histogram::Histogram;
-pub use inspect::inspector::InspectorError;
-pub use inspect::latencies::{CallKind, Latencies};
-pub use inspect::metrics::LoopMetrics;
-pub use inspect::snapshot::{LoopSnapshot, SourceInfo, TimerInfo};
-pub use inspect::task_info::{TaskInfo, TaskState, WaitInfo};
-pub use kernel::callback::{Handle, HandleId, TimerHandle};
-pub use kernel::cancel::token::Cancelled;
-pub use kernel::clock::Clock;
-pub use kernel::context::Context;
-pub use kernel::future::Future;
-pub use kernel::local::LoopLocal;
-pub use kernel::loop_handle::{ExceptionHandler, LoopHandle};
-pub use kernel::report::ExceptionContext;
-pub use kernel::task::handle::Task;
-pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};
-pub use kernel::wait::wait_kind::WaitKind;
-pub use kernel::wait_hooks::{WaitEnd, WaitHooks};
+pub use inspect::{
+    CallGraph, CallKind, Histogram, InspectorError, Latencies, LoopMetrics, LoopSnapshot,
+    SourceInfo, TaskInfo, TaskState, TimerInfo, WaitInfo, capture_call_graph, format_call_graph,
+    print_call_graph,
+};
+pub use kernel::{
+    CallbackId, Cancelled, Clock, Context, ExceptionContext, ExceptionHandler, Future, Handle,
+    HandleId, LoopHandle, LoopLocal, Task, TaskId, TaskRef, TimerHandle, WaitEnd, WaitHooks,
+    WaitKind,
+};
 pub use poll_io::{PollBufRead, PollRead, PollWrite};
 #[cfg(target_os = "linux")]
 pub use process::{create_subprocess_exec, create_subprocess_shell};

@@ -1,8 +1,8 @@
 //! A loop as programs see it: its owner, the handle for its own thread, and the handle for all other threads.
 //!
-//! [`EventLoop`](crate::EventLoop) owns the loop. Only the owner runs and closes it, and a run borrows the owner, so no
+//! [`EventLoop`] owns the loop. Only the owner runs and closes it, and a run borrows the owner, so no
 //! safe program can drop a loop that is running. [`LoopHandle`](crate::LoopHandle) has every other method, for the loop's
-//! own thread. [`RemoteHandle`](crate::RemoteHandle) posts callbacks and coroutines from other threads. The kernel below
+//! own thread. [`RemoteHandle`] posts callbacks and coroutines from other threads. The kernel below
 //! has no public interface of its own.
 
 pub(crate) mod builder;
@@ -21,3 +21,17 @@ pub(crate) mod tasks;
 pub(crate) mod thread_future;
 pub(crate) mod thread_result;
 pub(crate) mod wrap_future;
+
+pub use builder::Builder;
+pub use clock_handle::{ClockGuard, ClockHandle};
+pub use error::ThreadFutureError;
+pub use free::{
+    YieldNow, all_tasks, create_task, current_task, get_running_loop, task_builder,
+    try_get_running_loop, yield_now,
+};
+pub use owner::EventLoop;
+pub use pending::{PendingCallback, PendingKind};
+pub use remote::{RemoteHandle, ThreadsafeHandle};
+pub use tasks::TaskBuilder;
+pub use thread_future::ThreadFuture;
+pub use wrap_future::{WrappedFuture, wrap_future};

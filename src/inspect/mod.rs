@@ -25,3 +25,11 @@ pub(crate) mod metrics;
 pub(crate) mod snapshot;
 pub(crate) mod task_info;
 pub(crate) mod watcher;
+
+pub use call_graph::{CallGraph, capture_call_graph, format_call_graph, print_call_graph};
+pub use histogram::Histogram;
+pub use inspector::InspectorError;
+pub use latencies::{CallKind, Latencies};
+pub use metrics::LoopMetrics;
+pub use snapshot::{LoopSnapshot, SourceInfo, TimerInfo};
+pub use task_info::{TaskInfo, TaskState, WaitInfo};

@@ -102,6 +102,31 @@
 //! | arrived signals; look-ups of names | 64 | whether another has arrived; which look-up a waiter waits for | not reached |
 //! | forks that a process descends from | 32 | whether a loop is its parent's | begins again: after so many forks of forks |
 //! | threads, workers, items, permits | that of an address | numbers of what is in memory | memory ends first |
+//!
+//! # Where it is decided
+//! Mechanisms that no signature shows, and the file whose first paragraph describes each:
+//!
+//! | what | where |
+//! |---|---|
+//! | what happens between a packet's arrival and the step of the task that waits for it | `kernel/mod` |
+//! | how long the loop sleeps; when it polls although work is ready | `kernel/wait_for_events`; `kernel/turn` |
+//! | how a post or a wake of another thread ends that sleep | `kernel/inbox`, `sys/notifier` |
+//! | what a timer costs, awaited or not, and in which order timers fire | `kernel/timers` |
+//! | where the panic of a callback or a protocol is caught; of a task | `kernel/enter`; `kernel/task/cell` |
+//! | who is told of a failure | `kernel/handlers` |
+//! | which code may be called while a borrow is held: none of the user's | `kernel/mod` |
+//! | how a request to cancel goes through a task; one, step by step | `kernel/cancel/mod` |
+//! | where a cancelled gather waits for its children; a group | `combine/gather`; `combine/group/scope` |
+//! | how many operations one step of a task may complete | `kernel/budget` |
+//! | when a short read proves that a socket is drained | `kernel/io/readiness` |
+//! | who calls a protocol, and when; the path of a byte to a protocol, and to a stream | `transport/mod` |
+//! | what ends a connection | `transport/connection`, `transport/lifecycle` |
+//! | where a transport that was paused reads again | `transport/transport`, then `transport/read` |
+//! | where a protocol that was asked to pause writing is resumed | `transport/write` |
+//! | what a listener does when `accept` fails, as without descriptors | `socket/accept` |
+//! | on which threads names are looked up, and what closing does to them | `socket/resolver` |
+//! | whether a descriptor that others share blocks | `socket/nonblocking`, `socket/shared_mode` |
+//! | what happens to all of this when a loop closes, or its process forks | `kernel/close`, `sys/fork` |
 
 pub(crate) mod await_future;
 pub(crate) mod background;
@@ -155,3 +180,16 @@ pub(crate) mod wait;
 pub(crate) mod wait_for_events;
 pub(crate) mod wait_hooks;
 pub(crate) mod wake_time;
+
+pub use callback::{Handle, HandleId, TimerHandle};
+pub use cancel::token::Cancelled;
+pub use clock::Clock;
+pub use context::Context;
+pub use future::Future;
+pub use local::LoopLocal;
+pub use loop_handle::{ExceptionHandler, LoopHandle};
+pub use report::ExceptionContext;
+pub use task::handle::Task;
+pub use task::reference::{CallbackId, TaskId, TaskRef};
+pub use wait::wait_kind::WaitKind;
+pub use wait_hooks::{WaitEnd, WaitHooks};
