@@ -20,7 +20,7 @@ pub(crate) mod run_coroutine;
 pub(crate) mod tasks;
 pub(crate) mod thread_future;
 pub(crate) mod thread_result;
-pub(crate) mod wrap_future;
+mod wrap_future;
 
 pub use builder::Builder;
 pub use clock_handle::{ClockGuard, ClockHandle};
