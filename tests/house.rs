@@ -1,4 +1,4 @@
-//! A process of its own because it tests the source, not the library: modules keep to the order that `lib.rs` states,
+//! A process of its own because it tests the source, not the library: modules keep to the order that `docs/modules` states,
 //! `unsafe` and `catch_unwind` stay at their addresses, files and functions stay short, and words are the field's.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,10 +128,10 @@ fn modules() -> BTreeMap<String, String> {
     found
 }
 
-/// The list in `lib.rs`.
+/// The list on the page `docs/modules`.
 fn order() -> Vec<String> {
-    let lib = fs::read_to_string(source().join("lib.rs")).unwrap();
-    let list = lib.split("//! order of modules\n").nth(1).unwrap();
+    let page = fs::read_to_string(source().join("docs/modules.rs")).unwrap();
+    let list = page.split("//! order of modules\n").nth(1).unwrap();
     list.lines()
         .take_while(|line| !line.contains("```"))
         .map(|line| {

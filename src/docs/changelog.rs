@@ -7,6 +7,8 @@
 //! debug mode.
 //!
 //! ## Added
+//! - [`docs::guide`](crate::docs::guide), a guide by topics. The front page is for users; the order of the modules is on
+//!   [`docs::modules`](crate::docs::modules).
 //! - [`LoopMetrics`](crate::LoopMetrics), which was `Metrics`, counts callbacks, steps, wakes, posts, timers, tasks and
 //!   sources too, and [`since`](crate::LoopMetrics::since) gives the difference. With
 //!   [`Builder::metrics`](crate::Builder::metrics) a loop has histograms: [`Latencies`](crate::Latencies).

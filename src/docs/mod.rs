@@ -1,13 +1,17 @@
 //! Pages to read, in the documentation alone: nothing here is compiled into a program.
 //!
+//! - [`guide`]: tasks, cancellation, waiting for several things, I/O, threads, testing, debugging.
 //! - [`differences`]: every deviation from asyncio, in one table, with its reason.
 //! - [`from_tokio`]: what each part of tokio is called here, and where the rules differ.
 //! - [`changelog`]: what changed in each version.
 //! - [`events`]: what is said through `tracing`, or on standard error.
 //! - [`tokio_beside`]: crates of tokio's ecosystem, with and without tokio's runtime.
+//! - [`modules`]: for those who change the crate: where everything is, and in which order.
 
 pub mod changelog;
 pub mod differences;
 pub mod events;
 pub mod from_tokio;
+pub mod guide;
+pub mod modules;
 pub mod tokio_beside;
