@@ -12,7 +12,7 @@ pub(crate) enum Load {
     Idle,
     /// Tasks that yield for ever.
     Tasks,
-    /// Connections with one request each, answered by one task each.
+    /// Connections with requests at a fixed rate, answered by one task each.
     Sockets,
     /// One task that holds the thread now and then.
     Hog,

@@ -66,7 +66,7 @@ pub(crate) const LOADS: &[Named<Load>] = &[
     Named {
         id: "sockets",
         title: "socket load",
-        what: "50 connections with one request of 64 bytes under way each",
+        what: "50 connections, 40,000 requests of 64 bytes a second in all",
         value: Load::Sockets,
     },
     Named {

@@ -2,20 +2,24 @@
 //!
 //! It is one thread that never sleeps, on a core of its own where there are two: a sleep would add its own lateness to
 //! each request, and a second thread would compete with it for its core. Between two requests it looks at one connection
-//! of the load at a time, without blocking.
+//! of the load at a time, without blocking. The load has a fixed rate, which every runtime here can serve: were each request
+//! sent at once after the last answer, the fastest server would have the longest queue.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::pin::pin;
 use super::arrivals::Arrivals;
 
 /// Where the other thread runs; the loop has the first core.
 const CORE: usize = 1;
+
+/// How far apart the requests of the load are: 40,000 a second, about a third of what a core can answer.
+const LOAD_EVERY: Duration = Duration::from_micros(25);
 
 /// How many bytes a request of the load has, and its answer.
 const MESSAGE: usize = 64;
@@ -30,8 +34,8 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// Starts the thread: `request` is called once for each arrival, and each of `connections` gets a request at once and
-    /// then one for each answer.
+    /// Starts the thread: `request` is called once for each arrival, and one of `connections` after the other gets a
+    /// request, if it has answered the one before.
     pub(crate) fn start(
         arrivals: Arrivals,
         request: Option<Request>,
@@ -61,6 +65,7 @@ fn run(
 ) {
     let mut connections: Vec<_> = connections.into_iter().map(Connection::new).collect();
     let (mut next, mut turn) = (0, 0);
+    let mut load_due = Instant::now();
     while !stop.load(Relaxed) {
         if let Some(request) = &mut request {
             while arrivals.is_due(next, Instant::now()) {
@@ -68,9 +73,10 @@ fn run(
                 next += 1;
             }
         }
-        if connections.is_empty() {
+        if connections.is_empty() || Instant::now() < load_due {
             std::hint::spin_loop();
         } else {
+            load_due += LOAD_EVERY;
             turn = (turn + 1) % connections.len();
             connections[turn].go_on();
         }
