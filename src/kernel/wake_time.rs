@@ -126,8 +126,9 @@ impl<P: Payload> Timers<P> {
         let is_cold = self.live > COLD;
         std::iter::from_fn(move || {
             let entry = (index != NONE).then(|| &self.entries[index as usize])?;
-            if is_cold && let Some(ahead) = self.entries.get(entry.ahead as usize) {
-                prefetch(ahead);
+            if is_cold {
+                let ahead = self.entries.get(entry.ahead as usize);
+                ahead.into_iter().for_each(|ahead| prefetch(ahead));
             }
             Some((std::mem::replace(&mut index, entry.next), entry))
         })
