@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::rounds::Failure;
+use super::failure::Failure;
 
 /// A machine, and what was compiled for it. An unknown part is `unknown`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,26 @@ impl Machine {
             compiler: compiler().unwrap_or_else(unknown),
             versions: versions(lock, &CRATES),
         }
+    }
+
+    /// What a table begins with: what was measured, when, and on what.
+    pub(crate) fn heading(&self, bench: &str, date: &str) -> String {
+        let versions = self.versions.iter();
+        let versions: Vec<_> = versions
+            .map(|(name, version)| format!("{name} {version}"))
+            .collect();
+        format!(
+            "{bench}, {date}: {}\n{}; {}; {}\n",
+            versions.join(", "),
+            self.processor,
+            self.system,
+            self.compiler
+        )
+    }
+
+    /// The same as a line of JSON.
+    pub(crate) fn json_line(&self, bench: &str, date: &str) -> Value {
+        json!({ "bench": bench, "date": date, "machine": self.to_json() })
     }
 
     pub(crate) fn to_json(&self) -> Value {
