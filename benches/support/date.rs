@@ -30,6 +30,10 @@ pub(crate) fn text(seconds: u64) -> String {
 
 /// How many days a year has.
 fn days_of(year: u64) -> u64 {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    if leap { 366 } else { 365 }
+    match (year % 4, year % 100, year % 400) {
+        (_, _, 0) => 366,
+        (_, 0, _) => 365,
+        (0, _, _) => 366,
+        _ => 365,
+    }
 }

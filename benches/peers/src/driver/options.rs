@@ -4,7 +4,8 @@ use crate::shared::failure::{Failure, Usage};
 use crate::shared::options::{self, FULL_ROUNDS, Flag};
 
 /// How it is called, for `--help`.
-const CALL: &str = "cargo run --release --manifest-path benches/peers/Cargo.toml --target-dir target/peers --";
+const CALL: &str =
+    "cargo run --release --manifest-path benches/peers/Cargo.toml --target-dir target/peers --";
 /// What `--help` says below the flags.
 const NOTES: &str = "
 Without one of --counts, --times, --markdown, --readme, --syscalls, --check and --write: instructions an operation under
@@ -87,7 +88,9 @@ impl Options {
             return Err(Usage(format!("{flag} has no JSON")).into());
         }
         if *mode == Mode::Readme && common.only().is_some() {
-            return Err(Usage("--readme puts all rows there; --markdown prints some".into()).into());
+            return Err(
+                Usage("--readme puts all rows there; --markdown prints some".into()).into(),
+            );
         }
         let plain = common.has("--plain");
         if plain && limits {
