@@ -21,13 +21,15 @@ pub(crate) struct Machine {
 }
 
 /// The crates whose versions decide what is measured.
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 8] = [
     "callsoon",
     "mio",
     "tokio",
     "async-executor",
     "async-io",
     "polling",
+    "hyper",
+    "rustls",
 ];
 
 impl Machine {

@@ -6,6 +6,8 @@ use super::table::{Series, digits};
 pub(crate) fn quantity(unit: &str, value: f64) -> String {
     let (size, unit) = scale(unit, value);
     format!("{} {unit}", rounded(unit, value / size))
+        .trim_end()
+        .to_owned()
 }
 
 /// The figure of a series, and the quartiles of its rounds: `5.69 ns (5.60–5.81)`.
@@ -31,6 +33,7 @@ fn scale(unit: &str, value: f64) -> (f64, &str) {
         "bytes" => (1.0, "B"),
         "per_s" => (1.0, "/s"),
         "MB_per_s" => (1.0, "MB/s"),
+        "count" => (1.0, ""),
         unit => (1.0, unit),
     }
 }

@@ -80,7 +80,11 @@ impl Bench {
         let heading = machine.heading(self.name, &date);
         match options {
             Options { json: true, .. } => shown.print_json(&rows, &machine, &date),
-            Options { readme: true, .. } => println!("{heading}\n{}", shown.markdown(&rows)),
+            Options { readme: true, .. } => println!(
+                "{} rounds; {heading}\n{}",
+                options.rounds(),
+                shown.markdown(&rows)
+            ),
             _ => print!("{heading}{}", shown.text(&rows, options.rounds())),
         }
         keep.keep(&Saved {

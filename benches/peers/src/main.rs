@@ -72,6 +72,10 @@ fn drive() -> Result<ExitCode, Failure> {
     if !runtimes.contains(&OURS) {
         return Err("callsoon does not start".into());
     }
+    let shown = rows.clone();
+    if matches!(options.mode, Mode::Markdown | Mode::Readme) {
+        tables::add_counterparts(&mut rows);
+    }
     let mut measured = Measured::new(&bins, &options, rows, runtimes);
     match options.mode {
         Mode::Check => return limits::check(measured),
@@ -79,7 +83,7 @@ fn drive() -> Result<ExitCode, Failure> {
         Mode::Syscalls => return tables::syscalls(measured),
         Mode::Markdown | Mode::Readme => {
             measured.time_all();
-            tables::markdown(&measured, options.mode == Mode::Readme)?;
+            tables::markdown(&measured, &shown, options.mode == Mode::Readme)?;
         }
         Mode::Tables { counts, times } => {
             if counts && measured.can_count() {

@@ -127,7 +127,8 @@ impl Report {
         let peers = peers.filter(|id| has(id)).collect();
         let heading = self.machine.heading(NAME, &self.date);
         format!(
-            "{heading}\n{}",
+            "{} rounds; {heading}\n{}",
+            self.rounds(),
             Table::of(NAME, peers, series).markdown(&rows)
         )
     }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use peers::row::{Kind, Row};
+use peers::row::{Kind, ROWS, Row};
 
 use crate::limits::Limits;
 use crate::measure::Measured;
@@ -149,10 +149,20 @@ const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
 /// The README's table is between these.
 const MARKS: (&str, &str) = ("<!-- peers -->\n", "<!-- /peers -->\n");
 
-pub fn markdown(measured: &Measured<'_>, into_readme: bool) -> Result<(), Failure> {
+/// Adds the rows by which peers are compared with these.
+pub fn add_counterparts(rows: &mut Vec<Row>) {
+    let needs = |name: &str| rows.iter().any(|row| counterpart(row.name) == name);
+    let all = ROWS.iter().copied();
+    let missing = all.filter(|row| needs(row.name) && !rows.iter().any(|one| one.name == row.name));
+    let missing: Vec<_> = missing.collect();
+    rows.extend(missing);
+}
+
+/// The README's table of these rows.
+pub fn markdown(measured: &Measured<'_>, shown: &[Row], into_readme: bool) -> Result<(), Failure> {
     let heading = measured.machine.heading(NAME, &measured.date);
     let rounds = measured.options.rounds;
-    let table = table(measured, &Limits::read()?);
+    let table = table(measured, shown, &Limits::read()?);
     let table = format!("{rounds} rounds; {heading}\n{table}");
     println!("{table}");
     if into_readme {
@@ -169,13 +179,13 @@ pub fn markdown(measured: &Measured<'_>, into_readme: bool) -> Result<(), Failur
     Ok(())
 }
 
-fn table(measured: &Measured<'_>, limits: &Limits) -> String {
+fn table(measured: &Measured<'_>, shown: &[Row], limits: &Limits) -> String {
     let mut lines = vec![
         "| row | work | callsoon | best peer | floor | instructions: callsoon, best peer, floor |"
             .to_owned(),
         "|---|---|---|---|---|---|".to_owned(),
     ];
-    for row in measured.rows.iter().copied() {
+    for row in shown.iter().copied() {
         let Some(ours) = measured.series(row.name, OURS) else {
             continue;
         };
