@@ -98,12 +98,20 @@ fn unknown() -> String {
     "unknown".to_owned()
 }
 
-/// The name in `/proc/cpuinfo`, without the blanks that pad it.
+/// The name in `/proc/cpuinfo`, without the blanks that pad it, and what tells processors of that name apart: a virtual
+/// machine may say no more than the brand.
 fn processor() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("model name"))?;
-    let name = line.split_once(':')?.1;
-    Some(name.split_whitespace().collect::<Vec<_>>().join(" "))
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    let of = |name: &str| {
+        let (_, value) = lines.clone().find(|(key, _)| key.trim() == name)?;
+        Some(value.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let name = of("model name")?;
+    Some(match (of("cpu family"), of("model")) {
+        (Some(family), Some(model)) => format!("{name} (family {family}, model {model})"),
+        _ => name,
+    })
 }
 
 fn system() -> Option<String> {

@@ -81,7 +81,7 @@ impl Bench {
         match options {
             Options { json: true, .. } => shown.print_json(&rows, &machine, &date),
             Options { readme: true, .. } => println!(
-                "{} rounds; {heading}\n{}",
+                "Medians of {} rounds, quartiles in brackets; {heading}\n{}",
                 options.rounds(),
                 shown.markdown(&rows)
             ),

@@ -127,7 +127,7 @@ impl Report {
         let peers = peers.filter(|id| has(id)).collect();
         let heading = self.machine.heading(NAME, &self.date);
         format!(
-            "{} rounds; {heading}\n{}",
+            "Medians of {} rounds, quartiles in brackets; {heading}\n{}",
             self.rounds(),
             Table::of(NAME, peers, series).markdown(&rows)
         )

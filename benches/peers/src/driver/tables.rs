@@ -42,7 +42,7 @@ fn head(measured: &Measured<'_>, last: &str) {
         .iter()
         .map(|runtime| format!("{runtime:>10}"))
         .collect();
-    println!("{:<18}{names}  {last}", "");
+    println!("{}", format!("{:<18}{names}  {last}", "").trim_end());
 }
 
 fn line(
@@ -163,7 +163,14 @@ pub fn markdown(measured: &Measured<'_>, shown: &[Row], into_readme: bool) -> Re
     let heading = measured.machine.heading(NAME, &measured.date);
     let rounds = measured.options.rounds;
     let table = table(measured, shown, &Limits::read()?);
-    let table = format!("{rounds} rounds; {heading}\n{table}");
+    let absent = RUNTIMES
+        .iter()
+        .filter(|runtime| !measured.runtimes.contains(runtime));
+    let absent: String = absent
+        .map(|name| format!("; not measured: {name}"))
+        .collect();
+    let heading = format!("{}{absent}", heading.trim_end());
+    let table = format!("Medians of {rounds} rounds, quartiles in brackets; {heading}\n\n{table}");
     println!("{table}");
     if into_readme {
         let text = std::fs::read_to_string(README)?;
