@@ -40,9 +40,14 @@ fn main() -> ExitCode {
     Bench {
         name: "echo",
         peers: SERVERS,
-        rows: vec!["echo_1", "echo_50", "echo_500", "lines_50"],
+        rows: vec![
+            "echo_1_{cpu,rate,p50,p99}",
+            "echo_50_{cpu,rate,p50,p99}",
+            "echo_500_{cpu,rate,p50,p99}",
+            "lines_50_{cpu,rate,p50,p99}",
+        ],
     }
-    .main(Options::from_env(), child, measure)
+    .main(Options::from_env(&[]), child, measure)
 }
 
 /// `--child echo|lines PEER` or `--child load ...`.

@@ -49,15 +49,15 @@ fn main() -> ExitCode {
         name: "http",
         peers: SERVERS,
         rows: vec![
-            "http1_1",
-            "http1_50",
-            "timed_50",
-            "upload_8",
-            "http2_100",
-            "idle",
+            "http1_1_{cpu,rate,p50,p99}",
+            "http1_50_{cpu,rate,p50,p99}",
+            "timed_50_{cpu,rate,p50,p99}",
+            "upload_8_{cpu,rate,p50,p99}",
+            "http2_100_{cpu,rate,p50,p99}",
+            "idle_{memory}",
         ],
     }
-    .main(Options::from_env(), child, measure)
+    .main(Options::from_env(&[]), child, measure)
 }
 
 /// `--child http1|timed|http2 PEER` or `--child load1|upload|load2|idle ...`.

@@ -44,6 +44,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use support::child::{self, Child};
+use support::date;
+use support::failure::Usage;
 use support::keep::Keep;
 use support::latency::cells::{self, Cell, RUNTIMES};
 use support::latency::distribution::Distribution;
@@ -52,7 +54,7 @@ use support::latency::others::Others;
 use support::latency::page::page;
 use support::latency::report::{NAME, Report};
 use support::machine::{self, Machine};
-use support::options::{self, Options, Usage};
+use support::options::{self, Flag, Options};
 use support::pin::pin;
 use support::progress::Progress;
 use support::rounds::{Failure, finish};
@@ -68,14 +70,19 @@ const MILLIS: [u64; 2] = [500, 45];
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What `--help` prints beside the flags of every bench.
-const MORE: &str =
-    "  --peers          monoio and compio too, from benches/peers, which is built for it
-The page is target/latency/index.html; --compare A,B makes it of B.
-A row is PATH/LOAD/RUNTIME, of which --only may name any part.
+const MORE: &[Flag] = &[Flag::new(
+    "--peers",
+    "monoio and compio too, from benches/peers, which is built for it",
+)];
+const NOTES: &str = "\nThe page is target/latency/index.html; --compare A,B makes it of B.
+A row is PATH/LOAD/RUNTIME, of which --only may name any part, or any title in the table.
 ";
 
 fn main() -> ExitCode {
-    finish(NAME, Options::from_env().and_then(|options| obey(&options)))
+    finish(
+        NAME,
+        Options::from_env(MORE).and_then(|options| obey(&options)),
+    )
 }
 
 fn obey(options: &Options) -> Result<(), Failure> {
@@ -84,24 +91,26 @@ fn obey(options: &Options) -> Result<(), Failure> {
         return as_child(order, options);
     }
     if options.help {
-        print!("{}", options::help(NAME, &parts(), MORE));
+        let call = options::call(NAME);
+        print!("{}", options::help(&call, &[&names()], MORE, NOTES));
         return Ok(());
     }
     if !options.wanted {
         println!("{NAME}: nothing measured; run `cargo bench --bench {NAME}`");
         return Ok(());
     }
-    let runtimes = if options.peers {
+    let runtimes = if options.has("--peers") {
         RUNTIMES.len()
     } else {
         cells::OWN
     };
     let mut wanted = Cell::all(runtimes);
-    wanted.retain(|cell| cell.exists() && options.wants(&cell.name()));
+    wanted.retain(|cell| cell.exists() && options.only().is_none_or(|only| cell.answers_to(only)));
     if wanted.is_empty() {
         let message = format!(
-            "no such row; a row is PATH/LOAD/RUNTIME of {}",
-            parts().join(", ")
+            "no row {:?}; there are {}",
+            options.only().unwrap_or_default(),
+            names()
         );
         return Err(Usage(message).into());
     }
@@ -113,6 +122,8 @@ fn obey(options: &Options) -> Result<(), Failure> {
     let report = measure(&wanted, options)?;
     if options.json {
         print!("{}", report.json_lines());
+    } else if options.readme {
+        println!("{}", report.markdown());
     } else {
         print!("{}", report.table());
     }
@@ -124,12 +135,13 @@ fn obey(options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// What a row's name is made of.
-fn parts() -> Vec<&'static str> {
-    let paths = PATHS.iter().map(|path| path.id);
-    let loads = LOADS.iter().map(|load| load.id);
-    let runtimes = RUNTIMES.iter().map(|runtime| runtime.id);
-    paths.chain(loads).chain(runtimes).collect()
+/// All rows, as the module `rows` writes names.
+fn names() -> String {
+    let list = |ids: Vec<&str>| format!("{{{}}}", ids.join(","));
+    let paths = list(PATHS.iter().map(|path| path.id).collect());
+    let loads = list(LOADS.iter().map(|load| load.id).collect());
+    let runtimes = list(RUNTIMES.iter().map(|runtime| runtime.id).collect());
+    format!("{paths}/{loads}/{runtimes}")
 }
 
 /// `--child PATH/LOAD/RUNTIME`: measures one cell and prints its samples.
@@ -160,7 +172,7 @@ fn measure(wanted: &[Cell], options: &Options) -> Result<Report, Failure> {
         let versions = machine::versions(lock, &["monoio", "compio"]);
         machine.versions.extend(versions);
     }
-    let mut report = Report::new(machine, options.quick);
+    let mut report = Report::new(machine, date::now(), options.quick);
     let rounds = options.rounds();
     let mut progress = Progress::new(NAME, rounds * wanted.len());
     for round in 0..rounds {

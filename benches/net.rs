@@ -37,9 +37,15 @@ fn main() -> ExitCode {
     Bench {
         name: "net",
         peers: SERVERS,
-        rows: vec!["bulk", "udp", "sendfile", "visit", "idle"],
+        rows: vec![
+            "bulk_{rate,cpu}",
+            "udp_{rate,cpu}",
+            "sendfile_{rate,cpu}",
+            "visit_{rate,cpu}",
+            "idle_{memory}",
+        ],
     }
-    .main(Options::from_env(), child, measure)
+    .main(Options::from_env(&[]), child, measure)
 }
 
 /// `--child echo|sink|datagram|file PEER` or `--child bulk|visits|idle|datagrams|downloads ...`.

@@ -60,16 +60,16 @@ fn main() -> ExitCode {
         "callback_batch",
         "spawn_join",
         "yield",
-        "yield_100",
+        "yield_100{,_metrics,_slow}",
         "ping_pong",
-        "idle_task",
+        "idle_task_{bytes,rss}",
     ];
     Bench {
         name: "scheduler",
         peers: peers::NAMES,
         rows,
     }
-    .main(Options::from_env(), child, in_child)
+    .main(Options::from_env(&[]), child, in_child)
 }
 
 /// `--child ROW PEER`.

@@ -342,7 +342,7 @@ fn main() -> ExitCode {
             "timeout_yield",
         ],
     }
-    .main(Options::from_env(), child, in_child)
+    .main(Options::from_env(&[]), child, in_child)
 }
 
 /// `--child ROW PEER`.

@@ -115,18 +115,18 @@ fn main() -> ExitCode {
         name: "threads",
         peers: peers::NAMES,
         rows: vec![
-            "to_thread",
+            "to_thread{,_p99}",
             "to_thread_burst",
             "posts_1",
             "posts_4",
             "wake_idle",
             "wake_spin",
             "wake_busy",
-            "spawn_wait",
+            "spawn_wait{,_p99}",
             "spawn_wait_20",
         ],
     }
-    .main(Options::from_env(), child, measure)
+    .main(Options::from_env(&[]), child, measure)
 }
 
 /// A figure of each row in a process of its own. Only callsoon can spin.

@@ -35,23 +35,20 @@ use support::table::Figure;
 /// The servers; ratios refer to the first.
 const SERVERS: &[&str] = &["protocol", "streams", "tokio"];
 
-const HELP: &str = "rows: full resumed in out echo_1 echo_50
---only TEXT   the rows whose name contains TEXT
---quick       small sizes and few rounds, under a minute
---rounds N    how often each server has its turn
---json        one JSON line a figure in place of the table";
-
 fn main() -> ExitCode {
-    if std::env::args().any(|argument| argument == "--help") {
-        println!("{HELP}");
-        return ExitCode::SUCCESS;
-    }
     Bench {
         name: "tls",
         peers: SERVERS,
-        rows: vec!["full", "resumed", "in", "out", "echo_1", "echo_50"],
+        rows: vec![
+            "full_{rate,cpu}",
+            "resumed_{rate,cpu}",
+            "in_{rate,cpu}",
+            "out_{rate,cpu}",
+            "echo_1_{rate,cpu}",
+            "echo_50_{rate,cpu}",
+        ],
     }
-    .main(Options::from_env(), child, measure)
+    .main(Options::from_env(&[]), child, measure)
 }
 
 /// `--child echo|sink|source PEER` or `--child full|resumed|in|out|echoes ...`.

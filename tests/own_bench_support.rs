@@ -1,5 +1,5 @@
-//! A process of its own, because benches have no test harness: what they share is compiled here once more and tested. The
-//! command line, runs that are kept, their comparison, distributions, and the reports of `latency`.
+//! A process of its own, because benches have no test harness: what they share is compiled here once more and tested. Runs
+//! that are kept, their comparison, distributions, and the reports of `latency`. `own_bench_command` has the rest.
 
 #![allow(unsafe_code)] // what the benches measure with, of which nothing is called here
 
@@ -13,20 +13,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use support::compare::{self, Change, Verdict};
+use support::failure::{Failure, Usage};
 use support::latency::arrivals::{Arrivals, Samples};
 use support::latency::cells::{self, Cell};
 use support::latency::distribution::Distribution;
 use support::latency::report::{Report, time};
 use support::machine::{self, Machine};
-use support::options::{self, Compare, Options, Usage};
-use support::progress;
-use support::rounds::Failure;
 use support::saves::{self, Saved};
 use support::table::Series;
-
-fn parse(line: &str) -> Result<Options, Failure> {
-    Options::parse(line.split_whitespace().map(str::to_owned))
-}
 
 /// The message of a command line that cannot be obeyed, which ends the process with the code 2.
 fn refused(parsed: Result<impl Sized, Failure>) -> String {
@@ -58,6 +52,7 @@ fn saved(series: Vec<Series>) -> Saved {
     Saved {
         bench: "scheduler".into(),
         quick: false,
+        date: "a date".into(),
         machine: machine(),
         series,
         more: Value::Null,
@@ -70,89 +65,6 @@ fn folder(name: &str) -> PathBuf {
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     folder
-}
-
-#[test]
-fn every_flag_is_understood_and_those_of_cargo_are_ignored() {
-    let options =
-        parse("--bench --color never --quick --json --peers --rounds 4 --only wake --save a.b-1")
-            .unwrap();
-    assert!(options.wanted && options.quick && options.json && options.peers);
-    assert_eq!(options.rounds(), 4);
-    assert!(options.wants("wake/idle") && !options.wants("post/idle"));
-    assert_eq!(options.save.as_deref(), Some("a.b-1"));
-    assert_eq!(options.compare, None);
-    let options = parse("--compare before").unwrap();
-    assert_eq!(options.compare, Some(Compare::With("before".into())));
-    let options = parse("--compare a,b").unwrap();
-    let both = Compare::Saved("a".into(), "b".into());
-    assert_eq!(options.compare, Some(both));
-    let options = parse("--quick --child row --help").unwrap();
-    assert_eq!(options.child.unwrap(), ["row", "--help"]);
-    assert!(!options.help && parse("--help").unwrap().help);
-    // `cargo test --benches` runs benches without `--bench`, and wants no figures.
-    assert!(!parse("").unwrap().wanted && !parse("--color never").unwrap().wanted);
-    assert!(parse("--bench").unwrap().wanted);
-}
-
-#[test]
-fn a_flag_without_its_value_or_with_a_wrong_one_is_refused() {
-    for (line, message) in [
-        ("--rounds", "--rounds wants a positive number"),
-        ("--rounds 0", "--rounds wants a positive number"),
-        ("--rounds many", "--rounds wants a positive number"),
-        ("--only", "--only wants part of a row's name"),
-        ("--save", "--save wants a name"),
-        ("--compare", "--compare wants NAME or NAME,NAME"),
-    ] {
-        assert_eq!(refused(parse(line)), message, "{line}");
-    }
-    for name in ["../up", ".hidden", "a/b", "a\\b", "-x", "ü", "a,b"] {
-        let message = refused(parse(&format!("--save {name}")));
-        assert!(
-            message.contains("is no name for a run"),
-            "{name}: {message}"
-        );
-    }
-    for names in ["a,", ",b", "a,b,c", "a,../b"] {
-        let message = refused(parse(&format!("--compare {names}")));
-        assert!(
-            message.contains("is no name for a run"),
-            "{names}: {message}"
-        );
-    }
-}
-
-#[test]
-fn a_filter_that_lets_no_row_through_is_refused_with_the_list() {
-    let rows = ["armed_0", "armed_100k", "fire"];
-    let select = |line: &str| parse(line).unwrap().select(&rows);
-    assert_eq!(select("").unwrap(), rows);
-    assert_eq!(select("--only armed").unwrap(), rows[..2]);
-    assert_eq!(
-        refused(select("--only wake")),
-        "no row \"wake\"; there are armed_0, armed_100k, fire"
-    );
-}
-
-#[test]
-fn help_names_each_flag_and_each_row() {
-    let help = options::help("timers", &["armed_0", "fire"], "more\n");
-    for part in [
-        "cargo bench --bench timers",
-        "\n\n  --quick  ",
-        "--only TEXT",
-        "--rounds N",
-        "--json",
-        "--save NAME",
-        "--compare NAME",
-        "--compare A,B",
-        "--help",
-        "more\n",
-        "rows: armed_0, fire\n",
-    ] {
-        assert!(help.contains(part), "{part:?} is not in\n{help}");
-    }
 }
 
 #[test]
@@ -186,6 +98,13 @@ fn a_run_that_does_not_exist_is_refused_with_those_that_do() {
     }
     let others = "no run of scheduler is saved as \"b\"; there are: a, c";
     assert_eq!(refused(load("b")), others);
+}
+
+#[test]
+fn a_run_from_before_dates_were_kept_is_read_without_one() {
+    let mut value = saved(Vec::new()).to_json();
+    value.as_object_mut().unwrap().remove("date");
+    assert_eq!(Saved::from_json(&value).unwrap().date, "undated");
 }
 
 #[test]
@@ -271,7 +190,10 @@ fn two_runs_are_printed_side_by_side() {
     let table = compare::table("before", &old, "after", &new);
     let lines: Vec<_> = table.lines().map(str::trim).collect();
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert_eq!(lines[0], "scheduler: before → after, medians of the rounds");
+    assert_eq!(
+        lines[0],
+        "scheduler: before (a date) → after (a date), medians of the rounds"
+    );
     assert_eq!(words(lines[2]), "yield callsoon ns 10.5 21 +100.0 % WORSE");
     assert_eq!(words(lines[3]), "yield tokio ns 60 66 +10.0 %");
     assert_eq!(
@@ -385,7 +307,7 @@ fn cell(name: &str) -> Cell {
 }
 
 fn report() -> Report {
-    let mut report = Report::new(machine(), true);
+    let mut report = Report::new(machine(), "a date".into(), true);
     // Out of order, as rounds give them.
     for (name, samples) in [
         ("wake/idle/smol", [300, 400]),
@@ -419,9 +341,16 @@ fn a_report_adds_rounds_up_and_keeps_the_order_of_the_tables() {
     assert_eq!(wake.intended.row(), [150, 250, 250, 250, 250]);
     let table = report.table();
     let lines: Vec<_> = table.lines().filter(|line| !line.is_empty()).collect();
-    assert_eq!(lines[0], "latency from the intended time, all of 2 rounds");
+    assert_eq!(
+        lines[..3],
+        [
+            "latency, a date: callsoon 0.1.0",
+            "a processor, 2 cores; a system; a compiler",
+            "latency from the intended time, all of 2 rounds"
+        ]
+    );
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let rest: Vec<_> = lines[1..].iter().map(|line| words(line)).collect();
+    let rest: Vec<_> = lines[3..].iter().map(|line| words(line)).collect();
     assert_eq!(
         rest,
         [
@@ -460,8 +389,10 @@ fn each_cell_is_one_line_of_json() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(lines.len(), 3);
-    let wake = &lines[1];
+    assert_eq!(lines.len(), 4);
+    assert_eq!(lines[0]["date"], "a date");
+    assert_eq!(lines[0]["machine"], machine().to_json());
+    let wake = &lines[2];
     assert_eq!(
         [&wake["path"], &wake["load"], &wake["peer"], &wake["unit"]],
         ["wake", "idle", "callsoon", "ns"]
@@ -470,6 +401,38 @@ fn each_cell_is_one_line_of_json() {
     assert_eq!(wake["intended"]["p999"], 250);
     assert_eq!(wake["called"]["p50"], 50);
     assert_eq!(wake["curve"][0], json!([1.0, 100]));
+}
+
+#[test]
+fn a_report_in_markdown_has_the_medians_of_the_rounds_and_their_quartiles() {
+    let text = report().markdown();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[3], "| row | callsoon | smol |");
+    let wake = lines
+        .iter()
+        .find(|line| line.starts_with("| `wake/idle/p50`"));
+    assert_eq!(
+        wake,
+        Some(&"| `wake/idle/p50` | 125 ns (112–138) | 300 ns, 2.40 × |")
+    );
+}
+
+#[test]
+fn a_cell_answers_to_every_name_that_is_printed_for_it() {
+    let wake = cell("wake/tasks/localset");
+    for name in [
+        "wake",
+        "wake/tasks/localset",
+        "wake/tasks/p999",
+        "wake → poll",
+        "10,000 busy tasks",
+        "tokio LocalSet",
+    ] {
+        assert!(wake.answers_to(name), "{name}");
+    }
+    for name in ["wake/idle", "post", "smol", "wake/tasks/p5000"] {
+        assert!(!wake.answers_to(name), "{name}");
+    }
 }
 
 #[test]
@@ -508,28 +471,6 @@ fn times_have_three_digits_and_the_unit_that_fits() {
     ] {
         assert_eq!(time(nanos), text);
     }
-}
-
-#[test]
-fn progress_says_how_much_is_done_and_how_long_the_rest_takes() {
-    let line = |done, seconds| {
-        progress::line(
-            "timers",
-            done,
-            40,
-            Duration::from_secs(seconds),
-            "round 1, fire, smol",
-        )
-    };
-    assert_eq!(line(0, 3), "timers: 0 of 40, 0 %: round 1, fire, smol");
-    assert_eq!(
-        line(10, 10),
-        "timers: 10 of 40, 25 %, 30 s left: round 1, fire, smol"
-    );
-    assert_eq!(
-        line(20, 70),
-        "timers: 20 of 40, 50 %, 1 min 10 s left: round 1, fire, smol"
-    );
 }
 
 #[test]

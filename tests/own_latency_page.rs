@@ -48,7 +48,7 @@ fn folder(name: &str) -> PathBuf {
 fn report() -> Report {
     let mut machine = Machine::this();
     machine.processor = "A <b>processor</b> & more".into();
-    let mut report = Report::new(machine, true);
+    let mut report = Report::new(machine, "a date".into(), true);
     let mut random = Random::new(7);
     for cell in Cell::all(RUNTIMES.len()) {
         for _round in 0..3 {

@@ -86,8 +86,8 @@ pub(crate) fn changes<'a>(old: &'a Saved, new: &'a Saved) -> Vec<Change<'a>> {
 pub(crate) fn table(old_name: &str, old: &Saved, new_name: &str, new: &Saved) -> String {
     let changes = changes(old, new);
     let mut text = format!(
-        "{}: {old_name} → {new_name}, medians of the rounds\n",
-        new.bench
+        "{}: {old_name} ({}) → {new_name} ({}), medians of the rounds\n",
+        new.bench, old.date, new.date
     );
     for (what, differs) in [
         ("machine", old.machine != new.machine),

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::compare;
+use super::failure::Failure;
 use super::options::{Compare, Options};
-use super::rounds::Failure;
 use super::saves::{self, Saved};
 
 /// What the options want of a run once it is measured.
@@ -15,8 +15,8 @@ pub(crate) struct Keep {
     old: Option<(String, Saved)>,
     /// A second one, if nothing is to be measured.
     new: Option<(String, Saved)>,
-    /// Whether standard output belongs to JSON.
-    json: bool,
+    /// Whether standard output belongs to JSON or Markdown.
+    not_plain: bool,
 }
 
 impl Keep {
@@ -34,7 +34,7 @@ impl Keep {
         };
         Ok(Self {
             save: options.save.clone(),
-            json: options.json,
+            not_plain: options.json || options.readme,
             folder,
             old,
             new,
@@ -64,7 +64,7 @@ impl Keep {
     pub(crate) fn keep(&self, run: &Saved) -> Result<(), Failure> {
         if let Some((name, old)) = &self.old {
             let table = compare::table(name, old, "this run", run);
-            if self.json {
+            if self.not_plain {
                 eprint!("\n{table}");
             } else {
                 print!("\n{table}");

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::rounds::Failure;
+use super::failure::Failure;
 
 /// A machine, and what was compiled for it. An unknown part is `unknown`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,13 +21,15 @@ pub(crate) struct Machine {
 }
 
 /// The crates whose versions decide what is measured.
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 8] = [
     "callsoon",
     "mio",
     "tokio",
     "async-executor",
     "async-io",
     "polling",
+    "hyper",
+    "rustls",
 ];
 
 impl Machine {
@@ -41,6 +43,26 @@ impl Machine {
             compiler: compiler().unwrap_or_else(unknown),
             versions: versions(lock, &CRATES),
         }
+    }
+
+    /// What a table begins with: what was measured, when, and on what.
+    pub(crate) fn heading(&self, bench: &str, date: &str) -> String {
+        let versions = self.versions.iter();
+        let versions: Vec<_> = versions
+            .map(|(name, version)| format!("{name} {version}"))
+            .collect();
+        format!(
+            "{bench}, {date}: {}\n{}; {}; {}\n",
+            versions.join(", "),
+            self.processor,
+            self.system,
+            self.compiler
+        )
+    }
+
+    /// The same as a line of JSON.
+    pub(crate) fn json_line(&self, bench: &str, date: &str) -> Value {
+        json!({ "bench": bench, "date": date, "machine": self.to_json() })
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -76,12 +98,20 @@ fn unknown() -> String {
     "unknown".to_owned()
 }
 
-/// The name in `/proc/cpuinfo`, without the blanks that pad it.
+/// The name in `/proc/cpuinfo`, without the blanks that pad it, and what tells processors of that name apart: a virtual
+/// machine may say no more than the brand.
 fn processor() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("model name"))?;
-    let name = line.split_once(':')?.1;
-    Some(name.split_whitespace().collect::<Vec<_>>().join(" "))
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    let of = |name: &str| {
+        let (_, value) = lines.clone().find(|(key, _)| key.trim() == name)?;
+        Some(value.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let name = of("model name")?;
+    Some(match (of("cpu family"), of("model")) {
+        (Some(family), Some(model)) => format!("{name} (family {family}, model {model})"),
+        _ => name,
+    })
 }
 
 fn system() -> Option<String> {

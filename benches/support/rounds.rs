@@ -9,15 +9,14 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::child::{self, Child};
+pub(crate) use super::failure::Failure;
 use super::keep::Keep;
 use super::machine::Machine;
-use super::options::{self, Options, Usage};
+use super::options::{self, Options};
 use super::progress::Progress;
 use super::saves::Saved;
 use super::table::{Figure, Table};
-
-/// Why there is no figure.
-pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+use super::{date, failure, rows};
 
 /// What a bench is, apart from its rows' code.
 pub(crate) struct Bench {
@@ -25,7 +24,7 @@ pub(crate) struct Bench {
     pub(crate) name: &'static str,
     /// The first one is what the ratios refer to.
     pub(crate) peers: &'static [&'static str],
-    /// The rows, in the order of the table.
+    /// The rows, in the order of the table, as the module `rows` writes them.
     pub(crate) rows: Vec<&'static str>,
 }
 
@@ -47,7 +46,8 @@ impl Bench {
                     as_child(order, &options)
                 }
                 None if options.help => {
-                    print!("{}", options::help(self.name, &self.rows, ""));
+                    let call = options::call(self.name);
+                    print!("{}", options::help(&call, &self.rows, &[], ""));
                     Ok(())
                 }
                 None if !options.wanted => {
@@ -73,16 +73,25 @@ impl Bench {
         if keep.print_saved_pair() {
             return Ok(());
         }
+        let (machine, date) = (Machine::this(), date::now());
         let (table, failed) = self.measure_all(&rows, options, measure);
-        if options.json {
-            table.print_json(&rows);
-        } else {
-            table.print(&rows, options.rounds());
+        let shown = table.only(options.only());
+        let rows: Vec<_> = rows.into_iter().map(rows::name).collect();
+        let heading = machine.heading(self.name, &date);
+        match options {
+            Options { json: true, .. } => shown.print_json(&rows, &machine, &date),
+            Options { readme: true, .. } => println!(
+                "Medians of {} rounds, quartiles in brackets; {heading}\n{}",
+                options.rounds(),
+                shown.markdown(&rows)
+            ),
+            _ => print!("{heading}{}", shown.text(&rows, options.rounds())),
         }
         keep.keep(&Saved {
             bench: self.name.to_owned(),
             quick: options.quick,
-            machine: Machine::this(),
+            date,
+            machine,
             series: table.series().to_vec(),
             more: Value::Null,
         })?;
@@ -103,18 +112,21 @@ impl Bench {
         let mut table = Table::new(self.name, self.peers);
         // A peer that failed at a row is not asked for that row again.
         let mut failed: Vec<(&str, &str)> = Vec::new();
-        let steps = options.rounds() * rows.len() * self.peers.len();
+        let rounds = options.rounds();
+        let steps = rounds * rows.len() * self.peers.len();
         let mut progress = Progress::new(self.name, steps);
-        for round in 0..options.rounds() {
-            for &row in rows {
+        for round in 0..rounds {
+            for &pattern in rows {
+                let row = rows::name(pattern);
                 for turn in 0..self.peers.len() {
                     let peer = self.peers[(round + turn) % self.peers.len()];
                     if failed.contains(&(row, peer)) {
                         progress.end();
                         continue;
                     }
-                    progress.begin(&format!("round {}, {row}, {peer}", round + 1));
-                    match measure(row, peer, options) {
+                    progress.begin(&format!("round {} of {rounds}, {row}, {peer}", round + 1));
+                    let measured = measure(row, peer, options);
+                    match measured.and_then(|figures| listed(pattern, figures)) {
                         Ok(figures) => table.add(row, peer, figures),
                         Err(failure) => {
                             progress.clear();
@@ -131,13 +143,26 @@ impl Bench {
     }
 }
 
+/// These figures, if the row says that it prints them: what is not in the list cannot be chosen by `--only`.
+fn listed(row: &str, figures: Vec<Figure>) -> Result<Vec<Figure>, Failure> {
+    let known = rows::figures(row);
+    let unknown = figures.iter().find(|figure| {
+        let metric = figure.metric();
+        !metric.contains('.') && !known.iter().any(|known| known == metric)
+    });
+    match unknown {
+        Some(figure) => Err(format!("{} is not in {row}", figure.metric()).into()),
+        None => Ok(figures),
+    }
+}
+
 /// The exit code of what a bench did, and its message: 2 for a command line that cannot be obeyed, 1 for other failures.
 pub(crate) fn finish(bench: &str, done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{bench}: {failure}");
-            ExitCode::from(if failure.is::<Usage>() { 2 } else { 1 })
+            ExitCode::from(failure::exit_code(&failure))
         }
     }
 }

@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::failure::{Failure, Usage};
 use super::machine::Machine;
-use super::options::Usage;
-use super::rounds::Failure;
 use super::table::Series;
 
 /// The form of the files. A file of another form is refused.
@@ -24,6 +23,8 @@ pub(crate) struct Saved {
     pub(crate) bench: String,
     /// Whether it was a quick run, whose figures a full run's are not compared with without a word.
     pub(crate) quick: bool,
+    /// When it was measured.
+    pub(crate) date: String,
     pub(crate) machine: Machine,
     pub(crate) series: Vec<Series>,
     /// What one bench alone keeps; null for the others.
@@ -36,6 +37,7 @@ impl Saved {
             "form": FORM,
             "bench": self.bench,
             "quick": self.quick,
+            "date": self.date,
             "machine": self.machine.to_json(),
             "series": self.series.iter().map(Series::to_json).collect::<Vec<_>>(),
             "more": self.more,
@@ -51,6 +53,8 @@ impl Saved {
         Ok(Self {
             bench: value["bench"].as_str().ok_or("it has no bench")?.to_owned(),
             quick: value["quick"].as_bool().ok_or("it has no quick")?,
+            // Runs from before dates were kept can be compared as well.
+            date: value["date"].as_str().unwrap_or("undated").to_owned(),
             machine: Machine::from_json(&value["machine"])?,
             series: series
                 .iter()

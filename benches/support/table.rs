@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use serde_json::{Value, json};
 
-use super::rounds::Failure;
+use super::failure::Failure;
+use super::machine::Machine;
+use super::markdown;
 
 /// One measured value. As text, which is how a child hands it to its parent: `METRIC VALUE UNIT`.
 #[derive(Debug, Clone)]
@@ -31,6 +33,10 @@ impl Figure {
 
     pub(crate) fn value(&self) -> f64 {
         self.value
+    }
+
+    pub(crate) fn metric(&self) -> &str {
+        &self.metric
     }
 
     /// Whether it counts things that must not happen.
@@ -124,40 +130,44 @@ impl Series {
 
     /// The figure to print: the median, or the worst of a `count`.
     pub(crate) fn value(&self) -> f64 {
-        let mut sorted = self.values.clone();
-        sorted.sort_by(f64::total_cmp);
-        let middle = sorted.len() / 2;
-        match sorted.len() % 2 {
-            _ if self.unit == COUNT => sorted[sorted.len() - 1],
-            0 => (sorted[middle - 1] + sorted[middle]) / 2.0,
-            _ => sorted[middle],
-        }
+        self.at(if self.unit == COUNT { 1.0 } else { 0.5 })
     }
 
-    /// Half the range of the middle half of the rounds, in per cent of the median.
-    fn noise(&self) -> f64 {
-        let mut values = self.values.clone();
-        let half = percentile(&mut values, 75) - percentile(&mut values, 25);
-        50.0 * half / self.value()
+    /// Between which the middle half of the rounds is. A `count` has none, nor has what was measured once.
+    pub(crate) fn quartiles(&self) -> Option<(f64, f64)> {
+        let spread = self.unit != COUNT && self.values.len() > 1;
+        spread.then(|| (self.at(0.25), self.at(0.75)))
+    }
+
+    /// The value that this part of the rounds is below; between two rounds, in proportion.
+    fn at(&self, part: f64) -> f64 {
+        let mut sorted = self.values.clone();
+        sorted.sort_by(f64::total_cmp);
+        let place = part * (sorted.len() - 1) as f64;
+        let (low, high) = (place.floor() as usize, place.ceil() as usize);
+        sorted[low] + (sorted[high] - sorted[low]) * place.fract()
     }
 }
 
 /// Everything measured so far, and how to print it.
 pub(crate) struct Table {
     bench: &'static str,
-    peers: &'static [&'static str],
+    /// The first one is what ratios refer to.
+    peers: Vec<&'static str>,
     series: Vec<Series>,
 }
 
-/// Width of a peer's column: a figure and a ratio, `123456 (12.34×)`.
-const COLUMN: usize = 18;
-
 impl Table {
-    pub(crate) fn new(bench: &'static str, peers: &'static [&'static str]) -> Self {
+    pub(crate) fn new(bench: &'static str, peers: &[&'static str]) -> Self {
+        Self::of(bench, peers.to_vec(), Vec::new())
+    }
+
+    /// A table of what has been measured.
+    pub(crate) fn of(bench: &'static str, peers: Vec<&'static str>, series: Vec<Series>) -> Self {
         Self {
             bench,
             peers,
-            series: Vec::new(),
+            series,
         }
     }
 
@@ -181,6 +191,15 @@ impl Table {
         }
     }
 
+    /// What `--only` lets through: all figures of the rows that it names, else those figures that it names.
+    pub(crate) fn only(&self, text: Option<&str>) -> Self {
+        let mut series = self.series.clone();
+        series.retain(|series| {
+            text.is_none_or(|text| series.row.contains(text) || series.metric.contains(text))
+        });
+        Self::of(self.bench, self.peers.clone(), series)
+    }
+
     /// All rounds of everything.
     pub(crate) fn series(&self) -> &[Series] {
         &self.series
@@ -200,7 +219,7 @@ impl Table {
         metrics
     }
 
-    fn find(&self, metric: &str, peer: &str) -> Option<&Series> {
+    pub(crate) fn find(&self, metric: &str, peer: &str) -> Option<&Series> {
         self.series
             .iter()
             .find(|series| series.metric == metric && series.peer == peer)
@@ -211,66 +230,118 @@ impl Table {
         self.peers.iter().find_map(|peer| self.find(metric, peer))
     }
 
-    /// One line a metric: the first peer's figure, then each other peer's with its ratio to the first that has one.
-    pub(crate) fn print(&self, rows: &[&str], rounds: usize) {
-        println!(
-            "{}: medians of {rounds} rounds; (n×) is a peer's figure divided by that of {}, or of the first that has one",
-            self.bench, self.peers[0]
-        );
-        let title = format!("{:<24} {:>6}", "", "unit");
-        let names: String = self
-            .peers
-            .iter()
-            .map(|peer| format!("{peer:>COLUMN$}"))
-            .collect();
-        println!("{title}{names}{:>8}", "noise");
-        for (metric, unit) in self.metrics(rows) {
-            if metric.contains('.') {
-                continue;
-            }
-            let base = self.base(metric);
-            let cells: String = self
-                .peers
-                .iter()
-                .map(|peer| self.cell(metric, peer, base))
-                .collect();
-            let all = self.peers.iter().filter_map(|peer| self.find(metric, peer));
-            let noise = all
-                .map(Series::noise)
-                .filter(|noise| noise.is_finite())
-                .fold(0.0, f64::max);
-            println!("{metric:<24} {unit:>6}{cells}{noise:>7.0}%");
-        }
-        println!("noise: half the middle half's range of the rounds, the widest of the peers'");
+    /// The metrics to print, details aside.
+    fn shown<'a>(&'a self, rows: &'a [&str]) -> Vec<(&'a str, &'a str)> {
+        let mut metrics = self.metrics(rows);
+        metrics.retain(|(metric, _)| !metric.contains('.'));
+        metrics
     }
 
-    fn cell(&self, metric: &str, peer: &str, base: Option<&Series>) -> String {
-        let Some(series) = self.find(metric, peer) else {
-            return format!("{:>COLUMN$}", "–");
-        };
-        let value = series.value();
-        let ratio = base
-            .filter(|base| base.peer != peer && base.value() > 0.0 && series.unit != COUNT)
-            .map(|base| format!(" ({:.2}×)", value / base.value()));
+    /// Two lines a metric: each peer's median, with its ratio to the first that has one, and below it the quartiles.
+    pub(crate) fn text(&self, rows: &[&str], rounds: usize) -> String {
+        let mut lines = vec![[vec![String::new(), "unit".to_owned()], self.heads()].concat()];
+        for (metric, unit) in self.shown(rows) {
+            let base = self.base(metric);
+            let all = self.peers.iter().map(|peer| self.find(metric, peer));
+            let values = all.clone().map(|series| cell(series, base));
+            let quartiles = all.map(|series| range(series?.quartiles()?));
+            let quartiles: Vec<_> = quartiles.map(Option::unwrap_or_default).collect();
+            let spread = quartiles.iter().any(|range| !range.is_empty());
+            let names = vec![metric.to_owned(), unit.to_owned()];
+            lines.push([names, values.collect()].concat());
+            if spread {
+                lines.push([vec![String::new(); 2], quartiles].concat());
+            }
+        }
         format!(
-            "{:>COLUMN$}",
-            format!("{}{}", digits(value), ratio.unwrap_or_default())
+            "medians of {rounds} rounds, and below them the quartiles, between which the middle half of the rounds is;\n\
+             (n×) is a peer's figure divided by that of {}, or of the first that has one; a count is its worst round's\n\n{}",
+            self.peers[0],
+            aligned(&lines)
         )
     }
 
-    /// One JSON object a line and figure, details too. No string here needs escaping.
-    pub(crate) fn print_json(&self, rows: &[&str]) {
+    /// A table in Markdown: each peer's median with its quartiles, and its ratio to the first that has one.
+    pub(crate) fn markdown(&self, rows: &[&str]) -> String {
+        let mut text = format!("| row | {} |\n", self.heads().join(" | "));
+        text += &format!("|---|{}\n", "---|".repeat(self.peers.len()));
+        for (metric, _) in self.shown(rows) {
+            let base = self.base(metric);
+            let cells = self.peers.iter().map(|peer| {
+                let Some(series) = self.find(metric, peer) else {
+                    return String::new();
+                };
+                let ratio = ratio(series, base).map(|ratio| format!(", {ratio:.2} ×"));
+                markdown::with_quartiles(series) + &ratio.unwrap_or_default()
+            });
+            let cells: Vec<_> = cells.collect();
+            text += &format!("| `{metric}` | {} |\n", cells.join(" | "));
+        }
+        text
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.peers.iter().map(|peer| (*peer).to_owned()).collect()
+    }
+
+    /// One JSON object a line and figure, details too. The first line says what it was measured on, and when.
+    pub(crate) fn print_json(&self, rows: &[&str], machine: &Machine, date: &str) {
+        println!("{}", machine.json_line(self.bench, date));
         for (metric, unit) in self.metrics(rows) {
             for series in self.peers.iter().filter_map(|peer| self.find(metric, peer)) {
-                println!(
-                    r#"{{"bench":"{}","peer":"{}","metric":"{metric}","value":{:.4},"unit":"{unit}"}}"#,
-                    self.bench,
-                    series.peer,
-                    series.value(),
-                );
+                let line = json!({
+                    "bench": self.bench,
+                    "peer": series.peer,
+                    "metric": metric,
+                    "value": series.value(),
+                    "quartiles": series.quartiles(),
+                    "unit": unit,
+                });
+                println!("{line}");
             }
         }
     }
+}
+
+/// A peer's median, and its ratio to the base.
+fn cell(series: Option<&Series>, base: Option<&Series>) -> String {
+    let Some(series) = series else {
+        return "–".to_owned();
+    };
+    let ratio = ratio(series, base).map(|ratio| format!(" ({ratio:.2}×)"));
+    digits(series.value()) + &ratio.unwrap_or_default()
+}
+
+/// A figure divided by the base's. The base has none, nor have counts.
+fn ratio(series: &Series, base: Option<&Series>) -> Option<f64> {
+    let base = base.filter(|base| base.peer != series.peer && series.unit != COUNT)?;
+    (base.value() > 0.0).then(|| series.value() / base.value())
+}
+
+/// `5.60–5.81`.
+fn range((low, high): (f64, f64)) -> Option<String> {
+    Some(format!("{}–{}", digits(low), digits(high)))
+}
+
+/// Columns as wide as their widest cell, the first to the left and the others to the right.
+fn aligned(lines: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let columns = lines.first().map_or(0, Vec::len);
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        let (first, rest) = line.split_first().expect("a line has a name");
+        let mut row = format!("{first:<0$}", widths[0]);
+        for (cell, width) in rest.iter().zip(&widths[1..]) {
+            row += &format!("  {cell:>width$}");
+        }
+        text += row.trim_end();
+        text.push('\n');
+    }
+    text
 }
 
 /// Three digits that mean something.

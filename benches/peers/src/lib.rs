@@ -49,6 +49,8 @@ impl<E: std::error::Error> From<E> for Missing {
     }
 }
 
+/// The exit code of a command line that cannot be obeyed.
+const WRONG_USE: u8 = 2;
 /// The exit code that says [`Missing::Row`].
 pub const NO_ROW: u8 = 3;
 /// The exit code that says [`Missing::Failed`].
@@ -73,13 +75,19 @@ pub fn main_with(own: impl FnOnce(&str, u64) -> Option<Result<Report, Missing>>)
             }
         };
     }
-    let [row, count] = &arguments[..] else {
-        eprintln!("usage: BIN ROW N");
-        return ExitCode::FAILURE;
-    };
-    let Ok(count) = count.parse() else {
-        eprintln!("N is a number");
-        return ExitCode::FAILURE;
+    let count = |text: &String| text.parse().ok();
+    let (row, count) = match &arguments[..] {
+        [help] if help == "--help" || help == "-h" => {
+            print!("{}", usage());
+            return ExitCode::SUCCESS;
+        }
+        [row, ops] if count(ops).is_some() && (row == URING || row::is_row(row)) => {
+            (row, count(ops).unwrap_or_default())
+        }
+        _ => {
+            eprint!("{}", usage());
+            return ExitCode::from(WRONG_USE);
+        }
     };
     match own(row, count).unwrap_or(Err(Missing::Row)) {
         Ok(report) => {
@@ -92,6 +100,15 @@ pub fn main_with(own: impl FnOnce(&str, u64) -> Option<Result<Report, Missing>>)
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// What a binary prints that is called in another way than the driver does.
+fn usage() -> String {
+    let rows: Vec<_> = row::ROWS.iter().map(|row| row.name).collect();
+    format!(
+        "BIN ROW N: does the work of ROW N times and prints what it took, for the driver, which is `peers`\nrows: {}\n",
+        rows.join(", ")
+    )
 }
 
 /// The same for a runtime that answers every row by [`Runtime`].

@@ -249,6 +249,23 @@ pub const ROWS: &[Row] = &[
     ),
 ];
 
+impl Row {
+    /// Its figures, as the benches write them: its time or memory, and its instructions, where they are counted.
+    pub fn figures(&self) -> String {
+        let counted = if self.counted.1 > 0 {
+            "{,/instructions}"
+        } else {
+            ""
+        };
+        format!("{}{counted}", self.name)
+    }
+}
+
+/// Whether there is such a row.
+pub fn is_row(name: &str) -> bool {
+    ROWS.iter().any(|row| row.name == name)
+}
+
 /// A row whose time is the processor's, since most of its wall time is a client's or is waited.
 pub fn is_cpu(name: &str) -> bool {
     name.starts_with("echo_") || name.starts_with("fire_")

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::arrivals::Samples;
+use super::distribution::PERCENTILES;
 use super::loads::Load;
 use super::names::{LOADS, PATHS};
 use super::on_callsoon::Callsoon;
@@ -92,6 +93,19 @@ impl Cell {
     /// `wake/tasks/smol`.
     pub(crate) fn name(self) -> String {
         format!("{}/{}", self.row(), self.peer())
+    }
+
+    /// Whether `text` is part of a name that is printed for it: of its own, of its figures, or of a title.
+    pub(crate) fn answers_to(self, text: &str) -> bool {
+        let titles = [
+            PATHS[self.path].title,
+            LOADS[self.load].title,
+            RUNTIMES[self.runtime].title,
+        ];
+        let figures = PERCENTILES.map(|(id, ..)| format!("{}/{id}", self.row()));
+        self.name().contains(text)
+            || titles.iter().any(|title| title.contains(text))
+            || figures.iter().any(|figure| figure.contains(text))
     }
 
     /// Whether the runtime has such a path: monoio has no way in from another thread.

@@ -288,7 +288,8 @@ fn footer(html: &mut String, report: &Report) {
         .map(|(name, version)| format!("{name} {version}"))
         .collect();
     let rounds = format!(
-        "{} rounds{}, in each of which every runtime ran once in a process of its own",
+        "{}: {} rounds{}, in each of which every runtime ran once in a process of its own",
+        report.date,
         report.rounds(),
         if report.quick { " of a quick run" } else { "" }
     );

@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::super::failure::Failure;
 use super::super::machine::Machine;
-use super::super::rounds::Failure;
 use super::super::saves::Saved;
-use super::super::table::Series;
+use super::super::table::{Series, Table};
 use super::cells::{Cell, RUNTIMES};
 use super::distribution::{Distribution, PERCENTILES};
 use super::names::{LOADS, PATHS};
@@ -34,6 +34,8 @@ pub(crate) struct Measured {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
+    /// When it was measured.
+    pub(crate) date: String,
     pub(crate) quick: bool,
     /// In the order of the tables.
     pub(crate) cells: Vec<Measured>,
@@ -42,9 +44,10 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(machine: Machine, quick: bool) -> Self {
+    pub(crate) fn new(machine: Machine, date: String, quick: bool) -> Self {
         Self {
             machine,
+            date,
             quick,
             cells: Vec::new(),
             failed: Vec::new(),
@@ -84,8 +87,10 @@ impl Report {
 
     /// The percentiles of each cell, by the terminal's width of 80.
     pub(crate) fn table(&self) -> String {
-        let mut text = format!(
-            "latency from the intended time, all of {} rounds\n",
+        let mut text = self.machine.heading(NAME, &self.date);
+        let _ = writeln!(
+            text,
+            "latency from the intended time, all of {} rounds",
             self.rounds()
         );
         for (path, named) in PATHS.iter().enumerate() {
@@ -111,7 +116,24 @@ impl Report {
         text
     }
 
-    /// One JSON object a line and cell.
+    /// The medians of the rounds' percentiles in Markdown, with their quartiles.
+    pub(crate) fn markdown(&self) -> String {
+        let series = self.cells.iter().flat_map(series).collect();
+        let mut rows: Vec<_> = self.cells.iter().map(|cell| cell.cell.row()).collect();
+        rows.dedup();
+        let rows: Vec<_> = rows.iter().map(String::as_str).collect();
+        let has = |id: &str| self.cells.iter().any(|cell| cell.cell.peer() == id);
+        let peers = RUNTIMES.iter().map(|runtime| runtime.id);
+        let peers = peers.filter(|id| has(id)).collect();
+        let heading = self.machine.heading(NAME, &self.date);
+        format!(
+            "Medians of {} rounds, quartiles in brackets; {heading}\n{}",
+            self.rounds(),
+            Table::of(NAME, peers, series).markdown(&rows)
+        )
+    }
+
+    /// One JSON object a line and cell. The first line says what it was measured on, and when.
     pub(crate) fn json_lines(&self) -> String {
         let line = |measured: &Measured| {
             let cell = measured.cell;
@@ -134,7 +156,8 @@ impl Report {
             });
             format!("{line}\n")
         };
-        self.cells.iter().map(line).collect()
+        let lines: String = self.cells.iter().map(line).collect();
+        format!("{}\n{lines}", self.machine.json_line(NAME, &self.date))
     }
 
     /// The run as a file keeps it: the percentiles of each round as figures, and every distribution.
@@ -155,6 +178,7 @@ impl Report {
         Saved {
             bench: NAME.to_owned(),
             quick: self.quick,
+            date: self.date.clone(),
             machine: self.machine.clone(),
             series: self.cells.iter().flat_map(series).collect(),
             more: json!({
@@ -174,7 +198,7 @@ impl Report {
             let list = saved.more[name].as_array();
             list.ok_or_else(|| format!("it has no {name}"))
         };
-        let mut report = Self::new(saved.machine.clone(), saved.quick);
+        let mut report = Self::new(saved.machine.clone(), saved.date.clone(), saved.quick);
         for value in list("cells")? {
             let cell = named(&value["cell"])?;
             let rounds = value["rounds"].as_array().ok_or("a cell has no rounds")?;

@@ -8,7 +8,8 @@ use peers::row::{Kind, Row};
 
 use crate::measure::Measured;
 use crate::options::Options;
-use crate::{Failure, OURS, RUNTIMES};
+use crate::shared::failure::Failure;
+use crate::{OURS, RUNTIMES};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/limits.txt");
 
@@ -157,7 +158,7 @@ impl Limits {
 
 /// Runs every row briefly, then compares.
 pub fn check(mut measured: Measured<'_>) -> Result<ExitCode, Failure> {
-    measured.time_all()?;
+    measured.time_all();
     println!("every row has run in: {}", measured.runtimes.join(", "));
     let (limits, here) = (Limits::read()?, Machine::here());
     if limits.machine != here {
@@ -212,7 +213,7 @@ pub fn write(mut measured: Measured<'_>, options: &Options) -> Result<ExitCode, 
     if !measured.can_count() {
         return Err("there is nothing to write".into());
     }
-    measured.count_all()?;
+    measured.count_all();
     let here = Machine::here();
     let mut limits = Limits::read().unwrap_or_default();
     if limits.machine != here {

@@ -4,14 +4,20 @@
 //! which medians forget. Every round starts with another runtime, so that none always runs after the same neighbour.
 
 use std::collections::BTreeMap;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use peers::row::{Kind, MANY, ROWS, Row, is_cpu};
+use peers::row::{Kind, MANY, Row, is_cpu};
 use peers::{Missing, URING};
+use serde_json::Value;
 
 use crate::options::Options;
 use crate::run::{Bins, is_there};
-use crate::{Failure, OURS, RUNTIMES};
+use crate::shared::date;
+use crate::shared::machine::{self, Machine};
+use crate::shared::progress::Progress;
+use crate::shared::saves::Saved;
+use crate::shared::table::{Figure, Series, Table};
+use crate::{NAME, OURS, RUNTIMES};
 
 /// How often rows are counted whose instructions differ between runs.
 const COUNTS: usize = 5;
@@ -22,13 +28,18 @@ const LONGEST_NANOS: f64 = 2e9;
 /// All figures so far.
 pub struct Measured<'a> {
     bins: &'a Bins,
-    options: &'a Options,
+    pub options: &'a Options,
+    pub machine: Machine,
+    /// When it began.
+    pub date: String,
     pub rows: Vec<Row>,
     pub runtimes: Vec<&'static str>,
     /// Instructions.
     counts: BTreeMap<(&'static str, &'static str), Vec<f64>>,
     /// Nanoseconds, or bytes.
-    times: BTreeMap<(&'static str, &'static str), Vec<f64>>,
+    pub times: Table,
+    /// Of what goes on.
+    progress: Progress,
     /// How many operations a timed run has where a runtime is too slow for as many as the row says.
     shorter: BTreeMap<(&'static str, &'static str), u64>,
     /// What is not asked again.
@@ -61,19 +72,22 @@ fn say_driver(bins: &Bins, runtime: &str) {
 }
 
 impl<'a> Measured<'a> {
-    pub fn new(bins: &'a Bins, options: &'a Options, runtimes: Vec<&'static str>) -> Self {
-        let rows = ROWS
-            .iter()
-            .copied()
-            .filter(|row| options.wants(row.name))
-            .collect();
+    pub fn new(
+        bins: &'a Bins,
+        options: &'a Options,
+        rows: Vec<Row>,
+        runtimes: Vec<&'static str>,
+    ) -> Self {
         Self {
             bins,
             options,
+            machine: machine(&runtimes),
+            date: date::now(),
             rows,
+            times: Table::new(NAME, &runtimes),
+            progress: Progress::new(NAME, 0),
             runtimes,
             counts: BTreeMap::new(),
-            times: BTreeMap::new(),
             shorter: BTreeMap::new(),
             missing: Vec::new(),
             failed: false,
@@ -84,7 +98,7 @@ impl<'a> Measured<'a> {
     pub fn can_count(&self) -> bool {
         let there = is_there("valgrind");
         if !there {
-            println!("valgrind is not there: no instructions are counted");
+            eprintln!("valgrind is not there: no instructions are counted");
         }
         there
     }
@@ -103,35 +117,47 @@ impl<'a> Measured<'a> {
         Some(counted)
     }
 
-    pub fn count_all(&mut self) -> Result<(), Failure> {
-        self.some_rows()?;
-        for row in self.rows.clone() {
-            let counts = match row.kind {
-                Kind::Counted => 1,
-                Kind::Shown if self.options.quick => 1,
-                Kind::Shown => COUNTS,
-                Kind::Timed | Kind::Bytes => 0,
-            };
+    pub fn count_all(&mut self) {
+        let counts = |row: &Row| match row.kind {
+            Kind::Counted => 1,
+            Kind::Shown if self.options.common.quick => 1,
+            Kind::Shown => COUNTS,
+            Kind::Timed | Kind::Bytes => 0,
+        };
+        let rows: Vec<_> = self.rows.iter().map(|row| (*row, counts(row))).collect();
+        let all: usize = rows.iter().map(|(_, counts)| counts).sum();
+        self.progress = Progress::new(NAME, all * self.runtimes.len());
+        for (row, counts) in rows {
             for runtime in self.runtimes.clone() {
-                for _ in 0..counts {
+                for count in 1..=counts {
+                    let name = row.name;
+                    let what = format!("instructions, {count} of {counts}, {name}, {runtime}");
+                    self.progress.begin(&what);
                     self.count(row, runtime);
+                    self.progress.end();
                 }
             }
         }
-        Ok(())
+        self.progress.clear();
     }
 
-    pub fn time_all(&mut self) -> Result<(), Failure> {
-        self.some_rows()?;
-        for round in 0..self.options.rounds {
+    pub fn time_all(&mut self) {
+        let rounds = self.options.rounds;
+        let steps = rounds * self.rows.len() * self.runtimes.len();
+        self.progress = Progress::new(NAME, steps);
+        for round in 0..rounds {
             for row in self.rows.clone() {
                 for turn in 0..self.runtimes.len() {
                     let runtime = self.runtimes[(round + turn) % self.runtimes.len()];
+                    let (round, name) = (round + 1, row.name);
+                    self.progress
+                        .begin(&format!("round {round} of {rounds}, {name}, {runtime}"));
                     self.time(row, runtime);
+                    self.progress.end();
                 }
             }
         }
-        Ok(())
+        self.progress.clear();
     }
 
     fn time(&mut self, row: Row, runtime: &'static str) {
@@ -149,18 +175,17 @@ impl<'a> Measured<'a> {
             _ => "wall",
         };
         if let Some((_, value)) = figures.into_iter().find(|(name, _)| name == wanted) {
-            self.times
-                .entry((row.name, runtime))
-                .or_default()
-                .push(value);
+            let unit = if wanted == "bytes" { "bytes" } else { "ns" };
+            let figure = Figure::new(row.name, value, unit);
+            self.times.add(row.name, runtime, vec![figure]);
         }
     }
 
     /// A row's operations: as many as it says, unless the runtime would need more than [`LONGEST_NANOS`] for them.
     fn operations(&mut self, row: Row, runtime: &'static str) -> u64 {
         let (many, few) = row.timed;
-        if self.options.quick || row.timed != MANY {
-            return if self.options.quick { few } else { many };
+        if self.options.common.quick || row.timed != MANY {
+            return if self.options.common.quick { few } else { many };
         }
         if let Some(ops) = self.shorter.get(&(row.name, runtime)) {
             return *ops;
@@ -204,18 +229,11 @@ impl<'a> Measured<'a> {
         };
         self.missing.push((row.name, runtime));
         if let Some(why) = failure {
+            self.progress.clear();
             eprintln!("{runtime}: {}: {why}", row.name);
             self.failed |= runtime == OURS;
         }
         None
-    }
-
-    fn some_rows(&self) -> Result<(), Failure> {
-        if self.rows.is_empty() {
-            let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
-            return Err(format!("no such row; there are {}", names.join(", ")).into());
-        }
-        Ok(())
     }
 
     /// Instructions: the least where they are the same in every run, else the middle of the runs.
@@ -239,19 +257,32 @@ impl<'a> Measured<'a> {
     }
 
     /// Nanoseconds, or bytes.
-    pub fn median(&self, row: &str, runtime: &'static str) -> Option<f64> {
-        let row = ROWS.iter().find(|known| known.name == row)?;
-        median(self.times.get(&(row.name, runtime))?)
+    pub fn series(&self, row: &str, runtime: &str) -> Option<&Series> {
+        self.times.find(row, runtime)
     }
 
-    /// Half the range of the middle half of the rounds, in per cent of the median.
-    pub fn noise(&self, row: &str, runtime: &'static str) -> Option<f64> {
-        let row = ROWS.iter().find(|known| known.name == row)?;
-        let mut times = self.times.get(&(row.name, runtime))?.clone();
-        times.sort_by(f64::total_cmp);
-        let quarter = times.len() / 4;
-        let range = times[times.len() - 1 - quarter] - times[quarter];
-        Some(range / 2.0 / median(&times)? * 100.0)
+    /// All figures, as a run that is kept.
+    pub fn to_saved(&self) -> Saved {
+        Saved {
+            bench: NAME.to_owned(),
+            quick: self.options.common.quick,
+            date: self.date.clone(),
+            machine: self.machine.clone(),
+            series: [self.times.series(), &self.counts()].concat(),
+            more: Value::Null,
+        }
+    }
+
+    /// The instructions as figures.
+    pub fn counts(&self) -> Vec<Series> {
+        let series = self.counts.iter().map(|((row, runtime), values)| Series {
+            row: (*row).to_owned(),
+            metric: format!("{row}/instructions"),
+            unit: "instr".to_owned(),
+            peer: (*runtime).to_owned(),
+            values: values.clone(),
+        });
+        series.collect()
     }
 
     pub fn verdict(&self) -> ExitCode {
@@ -267,4 +298,24 @@ fn median(values: &[f64]) -> Option<f64> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
+}
+
+/// This machine, with the versions of these runtimes.
+fn machine(runtimes: &[&str]) -> Machine {
+    let lock = include_str!("../../Cargo.lock");
+    // What smol consists of, and what callsoon waits by.
+    let mut crates = vec!["callsoon", "mio", "async-executor", "async-io", "polling"];
+    let named = RUNTIMES.iter().filter(|known| runtimes.contains(known));
+    crates.extend(named.filter(|runtime| **runtime != OURS));
+    let mut machine = Machine::this();
+    machine.versions = machine::versions(lock, &crates);
+    if runtimes.contains(&"libuv") {
+        let asked = Command::new("pkg-config")
+            .args(["--modversion", "libuv"])
+            .output();
+        let version = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        let version = version.unwrap_or_default();
+        machine.versions.push(("libuv".to_owned(), version));
+    }
+    machine
 }

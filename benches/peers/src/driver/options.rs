@@ -1,28 +1,48 @@
-//! The command line.
+//! The command line: the flags of every bench, and what only this driver does.
 
-use crate::Failure;
+use crate::shared::failure::{Failure, Usage};
+use crate::shared::options::{self, FULL_ROUNDS, Flag};
 
-/// What `--help` prints.
-pub const HELP: &str = "\
-callsoon beside other runtimes, row by row.
-
-    (no mode)        instructions an operation under callgrind, then medians of time and memory
-    --counts         instructions alone
-    --times          time and memory alone
-    --markdown       the README's table, instructions as in limits.txt; --readme puts it there
-    --syscalls       system calls of a million posts, by strace
-    --check          runs every row once, briefly; holds callsoon's instructions to limits.txt
-    --write          measures instructions and writes limits.txt: lower limits, new rows, the peers' figures
-    --reason TEXT    with --write: limits may rise, for this reason
-    --only TEXT      the rows whose names contain TEXT
-    --quick          fewer operations and rounds: seconds, and figures that only show that it works
-    --rounds N       rounds of time, 7 unless told
-    --plain          as users build who leave their manifest alone: without LTO, in 16 units
+/// How it is called, for `--help`.
+const CALL: &str =
+    "cargo run --release --manifest-path benches/peers/Cargo.toml --target-dir target/peers --";
+/// What `--help` says below the flags.
+const NOTES: &str = "
+Without one of --counts, --times, --markdown, --readme, --syscalls, --check and --write: instructions an operation under
+callgrind, then medians of time and memory, callsoon's beside those of the other runtimes.
 ";
+
+const FLAGS: &[Flag] = &[
+    Flag::new("--counts", "instructions alone"),
+    Flag::new("--times", "time and memory alone"),
+    Flag::new(
+        "--markdown",
+        "print the README's table, instructions as in limits.txt",
+    ),
+    Flag::new("--readme", "the same, and put it into the README"),
+    Flag::new("--syscalls", "system calls of a million posts, by strace"),
+    Flag::new(
+        "--check",
+        "every row once, briefly, and callsoon's instructions held to limits.txt",
+    ),
+    Flag::new(
+        "--write",
+        "measure instructions and write limits.txt: lower limits, new rows, the peers' figures",
+    ),
+    Flag::with(
+        "--reason",
+        "TEXT",
+        "a reason",
+        "with --write: limits may rise, for this reason",
+    ),
+    Flag::new(
+        "--plain",
+        "as users build who leave their manifest alone: without LTO, in 16 units",
+    ),
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    Help,
     Tables { counts: bool, times: bool },
     Markdown,
     Readme,
@@ -34,68 +54,71 @@ pub enum Mode {
 #[derive(Debug, Clone)]
 pub struct Options {
     pub mode: Mode,
-    pub quick: bool,
     pub plain: bool,
     pub rounds: usize,
-    pub only: Option<String>,
     pub reason: Option<String>,
+    /// What every bench has.
+    pub common: options::Options,
 }
 
 impl Options {
     pub fn from_env() -> Result<Self, Failure> {
-        let mut options = Self {
-            mode: Mode::Tables {
-                counts: true,
-                times: true,
-            },
-            quick: false,
-            plain: false,
-            rounds: 0,
-            only: None,
-            reason: None,
-        };
-        let mut arguments = std::env::args().skip(1);
-        while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
-            match argument.as_str() {
-                "--help" | "-h" => options.mode = Mode::Help,
-                "--counts" => {
-                    options.mode = Mode::Tables {
-                        counts: true,
-                        times: false,
-                    }
-                }
-                "--times" => {
-                    options.mode = Mode::Tables {
-                        counts: false,
-                        times: true,
-                    }
-                }
-                "--markdown" => options.mode = Mode::Markdown,
-                "--readme" => options.mode = Mode::Readme,
-                "--syscalls" => options.mode = Mode::Syscalls,
-                "--check" => options.mode = Mode::Check,
-                "--write" => options.mode = Mode::Limits,
-                "--quick" => options.quick = true,
-                "--plain" => options.plain = true,
-                "--rounds" => options.rounds = value()?.parse()?,
-                "--only" => options.only = Some(value()?),
-                "--reason" => options.reason = Some(value()?),
-                other => return Err(format!("{other}? --help says what there is").into()),
-            }
+        let mut common = options::Options::from_env(FLAGS)?;
+        let modes = [
+            ("--counts", Mode::tables(true, false)),
+            ("--times", Mode::tables(false, true)),
+            ("--markdown", Mode::Markdown),
+            ("--readme", Mode::Readme),
+            ("--syscalls", Mode::Syscalls),
+            ("--check", Mode::Check),
+            ("--write", Mode::Limits),
+        ];
+        let mut named = modes.iter().filter(|(flag, _)| common.has(flag));
+        let both = ("", Mode::tables(true, true));
+        let (flag, mode) = named.next().unwrap_or(&both);
+        if let Some((other, _)) = named.next() {
+            return Err(Usage(format!("{flag} and {other} are two runs")).into());
         }
-        options.quick |= options.mode == Mode::Check;
-        if options.rounds == 0 {
-            options.rounds = if options.quick { 1 } else { 7 };
+        let keeps = common.save.is_some() || common.compare.is_some();
+        let limits = matches!(mode, Mode::Check | Mode::Limits);
+        if keeps && (limits || *mode == Mode::Syscalls) {
+            return Err(Usage(format!("{flag} has nothing to save or compare")).into());
         }
-        if options.plain && matches!(options.mode, Mode::Check | Mode::Limits) {
-            return Err("limits are those of the release profile".into());
+        if common.json && !matches!(mode, Mode::Tables { .. }) {
+            return Err(Usage(format!("{flag} has no JSON")).into());
         }
-        Ok(options)
+        if *mode == Mode::Readme && common.only().is_some() {
+            return Err(
+                Usage("--readme puts all rows there; --markdown prints some".into()).into(),
+            );
+        }
+        let plain = common.has("--plain");
+        if plain && limits {
+            return Err(Usage("limits are those of the release profile".to_owned()).into());
+        }
+        let reason = common.value_of("--reason").map(str::to_owned);
+        if reason.is_some() && *mode != Mode::Limits {
+            return Err(Usage("--reason wants --write".to_owned()).into());
+        }
+        common.quick |= *mode == Mode::Check;
+        let rounds = if common.quick { 1 } else { FULL_ROUNDS };
+        Ok(Self {
+            mode: *mode,
+            plain,
+            rounds: common.asked_rounds.unwrap_or(rounds),
+            reason,
+            common,
+        })
     }
+}
 
-    /// Whether `--only` lets this row through.
-    pub fn wants(&self, row: &str) -> bool {
-        self.only.as_deref().is_none_or(|part| row.contains(part))
+impl Mode {
+    const fn tables(counts: bool, times: bool) -> Self {
+        Self::Tables { counts, times }
     }
+}
+
+/// What `--help` prints.
+pub fn help(rows: &[&str]) -> String {
+    options::help(CALL, rows, FLAGS, NOTES)
 }

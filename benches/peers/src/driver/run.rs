@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use peers::{Missing, NO_ROW};
 
-use crate::Failure;
+use crate::shared::failure::Failure;
 
 /// After so long a run has hung.
 const LIMIT: Duration = Duration::from_secs(300);

@@ -2,12 +2,39 @@
 
 use std::process::ExitCode;
 
-use peers::row::{Kind, Row};
+use peers::row::{Kind, ROWS, Row};
 
 use crate::limits::Limits;
 use crate::measure::Measured;
 use crate::run::is_there;
-use crate::{FLOOR, Failure, OURS, RUNTIMES};
+use crate::shared::failure::Failure;
+use crate::shared::markdown::with_quartiles;
+use crate::shared::table::{Table, digits};
+use crate::{FLOOR, NAME, OURS, RUNTIMES};
+
+/// What was measured: as the options say, as tables or as JSON lines.
+pub fn print(measured: &Measured<'_>) {
+    let common = &measured.options.common;
+    let names: Vec<_> = measured.rows.iter().map(|row| row.name).collect();
+    if common.json {
+        let all = measured.to_saved().series;
+        let all = Table::of(NAME, measured.runtimes.clone(), all).only(common.only());
+        all.print_json(&names, &measured.machine, &measured.date);
+        return;
+    }
+    print!("{}", measured.machine.heading(NAME, &measured.date));
+    if !measured.counts().is_empty() {
+        println!();
+        print_counts(measured);
+    }
+    let times = measured.times.only(common.only());
+    if !times.series().is_empty() {
+        println!(
+            "\nns of wall time (echo_*, fire_*: of the server's or the process's CPU), or bytes (idle_*, after_*, burst_memory);"
+        );
+        print!("{}", times.text(&names, measured.options.rounds));
+    }
+}
 
 fn head(measured: &Measured<'_>, last: &str) {
     let names: String = measured
@@ -15,7 +42,7 @@ fn head(measured: &Measured<'_>, last: &str) {
         .iter()
         .map(|runtime| format!("{runtime:>10}"))
         .collect();
-    println!("{:<18}{names}  {last}", "");
+    println!("{}", format!("{:<18}{names}  {last}", "").trim_end());
 }
 
 fn line(
@@ -33,7 +60,7 @@ fn line(
     println!("{:<18}{cells}  {last}", row.name);
 }
 
-pub fn print_counts(measured: &Measured<'_>) {
+fn print_counts(measured: &Measured<'_>) {
     println!("instructions an operation (callgrind, the difference of two runs)");
     head(measured, "");
     for row in measured
@@ -54,30 +81,7 @@ pub fn print_counts(measured: &Measured<'_>) {
             &last,
         );
     }
-    println!(
-        "timers of fire_* depend on the clock, bytes are no instructions: neither is counted\n"
-    );
-}
-
-pub fn print_times(measured: &Measured<'_>) {
-    println!(
-        "medians: ns of wall time (echo_*, fire_*: of the server's or the process's CPU), or bytes (idle_*, after_*, burst_memory)"
-    );
-    head(measured, "noise");
-    for row in measured.rows.iter().copied() {
-        let noise = measured
-            .runtimes
-            .iter()
-            .filter_map(|runtime| measured.noise(row.name, runtime));
-        let noise = format!("{:>4.0}%", noise.fold(0.0, f64::max));
-        line(
-            measured,
-            row,
-            |runtime| measured.median(row.name, runtime),
-            &noise,
-        );
-    }
-    println!("noise: half the range of the middle half of the rounds, the widest of the runtimes'");
+    println!("timers of fire_* depend on the clock, bytes are no instructions: neither is counted");
 }
 
 /// Posts of which system calls are counted.
@@ -145,10 +149,29 @@ const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
 /// The README's table is between these.
 const MARKS: (&str, &str) = ("<!-- peers -->\n", "<!-- /peers -->\n");
 
-pub fn markdown(mut measured: Measured<'_>, into_readme: bool) -> Result<ExitCode, Failure> {
-    measured.time_all()?;
-    let table = table(&measured, &Limits::read()?);
-    print!("{table}");
+/// Adds the rows by which peers are compared with these.
+pub fn add_counterparts(rows: &mut Vec<Row>) {
+    let needs = |name: &str| rows.iter().any(|row| counterpart(row.name) == name);
+    let all = ROWS.iter().copied();
+    let missing = all.filter(|row| needs(row.name) && !rows.iter().any(|one| one.name == row.name));
+    let missing: Vec<_> = missing.collect();
+    rows.extend(missing);
+}
+
+/// The README's table of these rows.
+pub fn markdown(measured: &Measured<'_>, shown: &[Row], into_readme: bool) -> Result<(), Failure> {
+    let heading = measured.machine.heading(NAME, &measured.date);
+    let rounds = measured.options.rounds;
+    let table = table(measured, shown, &Limits::read()?);
+    let absent = RUNTIMES
+        .iter()
+        .filter(|runtime| !measured.runtimes.contains(runtime));
+    let absent: String = absent
+        .map(|name| format!("; not measured: {name}"))
+        .collect();
+    let heading = format!("{}{absent}", heading.trim_end());
+    let table = format!("Medians of {rounds} rounds, quartiles in brackets; {heading}\n\n{table}");
+    println!("{table}");
     if into_readme {
         let text = std::fs::read_to_string(README)?;
         let parts = text
@@ -160,36 +183,33 @@ pub fn markdown(mut measured: Measured<'_>, into_readme: bool) -> Result<ExitCod
             format!("{before}{}\n{table}\n{}{after}", MARKS.0, MARKS.1),
         )?;
     }
-    Ok(measured.verdict())
+    Ok(())
 }
 
-fn table(measured: &Measured<'_>, limits: &Limits) -> String {
+fn table(measured: &Measured<'_>, shown: &[Row], limits: &Limits) -> String {
     let mut lines = vec![
         "| row | work | callsoon | best peer | floor | instructions: callsoon, best peer, floor |"
             .to_owned(),
         "|---|---|---|---|---|---|".to_owned(),
     ];
-    for row in measured.rows.iter().copied() {
-        let Some(ours) = measured.median(row.name, OURS) else {
+    for row in shown.iter().copied() {
+        let Some(ours) = measured.series(row.name, OURS) else {
             continue;
         };
         let theirs = counterpart(row.name);
         let peers = measured
             .runtimes
             .iter()
-            .copied()
             .filter(|runtime| ![OURS, FLOOR].contains(runtime));
-        let times = peers
-            .clone()
-            .filter_map(|peer| Some((peer, measured.median(theirs, peer)?)));
-        let best = times.min_by(|one, other| one.1.total_cmp(&other.1));
-        let best = best.map_or_else(String::new, |(peer, value)| {
-            format!("{peer} {}, {:.2} ×", quantity(row, value), value / ours)
+        let peers = peers.filter_map(|peer| measured.series(theirs, peer));
+        let best = peers.min_by(|one, other| one.value().total_cmp(&other.value()));
+        let best = best.map_or_else(String::new, |best| {
+            let times = best.value() / ours.value();
+            format!("{} {}, {times:.2} ×", best.peer, with_quartiles(best))
         });
-        let floor = measured
-            .median(theirs, FLOOR)
-            .map_or_else(String::new, |value| quantity(row, value));
-        let (name, title, ours) = (row.name, row.title, quantity(row, ours));
+        let floor = measured.series(theirs, FLOOR);
+        let floor = floor.map_or_else(String::new, with_quartiles);
+        let (name, title, ours) = (row.name, row.title, with_quartiles(ours));
         let counts = instructions(limits, row);
         lines.push(format!(
             "| `{name}` | {title} | {ours} | {best} | {floor} | {counts} |"
@@ -220,24 +240,4 @@ fn instructions(limits: &Limits, row: Row) -> String {
         .figure(row.name, FLOOR)
         .map_or_else(|| "–".to_owned(), |count| format!("{count:.0}"));
     format!("{ours:.0}, {best}, {floor}")
-}
-
-/// A figure with its unit.
-fn quantity(row: Row, value: f64) -> String {
-    match row.kind {
-        Kind::Bytes if value >= 10_000.0 => format!("{} KiB", digits(value / 1024.0)),
-        Kind::Bytes => format!("{value:.0} B"),
-        _ if value >= 1e6 => format!("{} ms", digits(value / 1e6)),
-        _ if value >= 1e3 => format!("{} µs", digits(value / 1e3)),
-        _ => format!("{} ns", digits(value)),
-    }
-}
-
-/// Three digits that mean something.
-fn digits(value: f64) -> String {
-    match value {
-        value if value >= 100.0 => format!("{value:.0}"),
-        value if value >= 10.0 => format!("{value:.1}"),
-        value => format!("{value:.2}"),
-    }
 }
