@@ -126,7 +126,7 @@
 //!   kernel/hot_paths         what every step, callback and timer does with the queues and timers
 //!   kernel/task/lookup       from keys and identities to tasks
 //!   kernel/loop_handle       LoopHandle, ExceptionHandler
-//!   kernel/current_context   the current context of a loop
+//!   kernel/current_context   the current context of a loop, and that of a thread outside its loops
 //!   kernel/handlers          the exception handler and the task hook
 //!   kernel/task/waker        wakers that are keys; the current loop
 //!   kernel/enter             THE door into user code
@@ -158,6 +158,7 @@
 //!   event_loop/tasks         create_task, TaskBuilder, all_tasks
 //!   event_loop/exception_handler set_exception_handler, call_exception_handler
 //!   event_loop/fd_callbacks  add_reader, add_writer
+//!   event_loop/in_context    call_soon_in, add_done_callback_in: callbacks in a given context
 //!   event_loop/owner         EventLoop
 //!   event_loop/builder       Builder
 //!   event_loop/free          get_running_loop, create_task, yield_now and the other free functions
@@ -188,6 +189,7 @@
 //!   combine/wait             wait
 //!   combine/as_completed     as_completed
 //!   combine/shield           shield
+//!   combine/shared           SharedTask: a task that several places await
 //!   combine/cancel_on_drop   cancel_on_drop
 //!   combine/race             race: the first of several futures
 //!   combine/child_count      how many children have not ended
@@ -440,14 +442,14 @@ pub use async_fd::{AsyncFd, ReadyGuard};
 pub use bytes::{Copying, CopyingBidirectional, Lines, copy, copy_bidirectional, lines};
 pub use combine::{
     AsCompleted, CancelOnDrop, Failure, FailureCause, Gather, GatherError, GatherFutures,
-    GroupClosed, GroupError, Outcome, Race, RaceFutures, ReturnWhen, Settled, Shield, TaskGroup,
-    Tasks, TryGather, TryGatherError, as_completed, for_each_limit, gather, gather_tuple, race,
-    race_tuple, shield, task_group, try_gather, wait,
+    GroupClosed, GroupError, Outcome, Race, RaceFutures, ReturnWhen, Settled, SharedTask, Shield,
+    TaskGroup, Tasks, TryGather, TryGatherError, as_completed, for_each_limit, gather,
+    gather_tuple, race, race_tuple, shield, task_group, try_gather, wait,
 };
 pub use context_var::{ContextToken, ContextVar, copy_context};
 pub use error::{
-    CancelOrigin, Cancellation, FutureError, InvalidState, LoopClosed, Panicked, RunError,
-    TaskError, TimedOut,
+    CancelOrigin, Cancellation, FutureError, InvalidState, LoopClosed, NoException, Panicked,
+    RunError, TaskError, TimedOut,
 };
 pub use event_loop::builder::Builder;
 pub use event_loop::error::ThreadFutureError;
@@ -472,7 +474,7 @@ pub use kernel::context::Context;
 pub use kernel::future::Future;
 pub use kernel::local::LoopLocal;
 pub use kernel::loop_handle::{ExceptionHandler, LoopHandle};
-pub use kernel::report::ExceptionContext;
+pub use kernel::report::{ExceptionContext, FailedFuture, FailedHandle};
 pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};
 pub use poll_io::{PollBufRead, PollRead, PollWrite};

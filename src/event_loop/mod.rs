@@ -11,6 +11,7 @@ pub(crate) mod exception_handler;
 mod fd_callbacks;
 pub(crate) mod free;
 pub(crate) mod handle;
+mod in_context;
 pub(crate) mod owner;
 pub(crate) mod remote;
 pub(crate) mod run_coroutine;

@@ -105,16 +105,36 @@ impl LoopHandle {
         call: &str,
     ) -> TimerHandle {
         let state = &self.state;
-        let armed = if state.instrumented.get() {
+        if state.instrumented.get() {
             let context = state.copy_context();
-            // Boxed, so that arming is compiled once for all types of callbacks.
-            let call = Box::new(move || run_callback_in(context, callback, location));
-            state.arm_timer(deadline, call as Box<dyn FnOnce()>)
-        } else {
-            let call = move || run_callback(callback, location);
-            let armed = state.arm_timer(deadline, call);
-            armed.map_err(|refused| Box::new(refused) as Box<dyn FnOnce()>)
-        };
+            return self.queue_timer_in(context, deadline, callback, location, call);
+        }
+        let armed = state.arm_timer(deadline, move || run_callback(callback, location));
+        let armed = armed.map_err(|refused| Box::new(refused) as Box<dyn FnOnce()>);
+        let key = armed.unwrap_or_else(|refused| refuse_timer(state, refused, call));
+        TimerHandle {
+            state: Rc::clone(state),
+            key: Cell::new(key),
+            deadline,
+            location,
+        }
+    }
+
+    /// Arms a timer whose callback runs in a given context. Boxed, so that arming is compiled once for all types of
+    /// callbacks.
+    #[inline(never)]
+    #[track_caller]
+    pub(crate) fn queue_timer_in<F: FnOnce() + 'static>(
+        &self,
+        context: Option<Context>,
+        deadline: u64,
+        callback: F,
+        location: Place,
+        call: &str,
+    ) -> TimerHandle {
+        let state = &self.state;
+        let boxed = Box::new(move || run_callback_in(context, callback, location));
+        let armed = state.arm_timer(deadline, boxed as Box<dyn FnOnce()>);
         let key = armed.unwrap_or_else(|refused| refuse_timer(state, refused, call));
         TimerHandle {
             state: Rc::clone(state),
@@ -171,6 +191,17 @@ impl Handle {
         let number = self.number.replace(CANCELLED);
         let callback = self.state.queues(|queues| queues.ready.cancel(number));
         drop(callback);
+    }
+
+    /// Returns the loop that runs the callback.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// assert!(event_loop.call_soon(|| ()).event_loop().has_ready());
+    /// ```
+    #[doc(alias = "get_loop")]
+    pub fn event_loop(&self) -> LoopHandle {
+        LoopHandle::of(&self.state)
     }
 
     /// Returns whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
@@ -242,6 +273,18 @@ impl TimerHandle {
     /// ```
     pub fn cancelled(&self) -> bool {
         self.key.get().index == TimerKey::STALE.index
+    }
+
+    /// Returns the loop that runs the callback.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// let handle = event_loop.call_later(std::time::Duration::ZERO, || ());
+    /// assert!(!handle.event_loop().is_running());
+    /// ```
+    #[doc(alias = "get_loop")]
+    pub fn event_loop(&self) -> LoopHandle {
+        LoopHandle::of(&self.state)
     }
 
     /// Returns when the callback is due. For a deadline beyond the clock's end, 584 years away, that end; such a timer

@@ -43,7 +43,9 @@ use crate::error::Panicked;
 use crate::kernel::context::Context;
 use crate::kernel::inline_fn::SendFn;
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::report::{ExceptionContext, default_handler, run_quietly};
+use crate::kernel::report::{
+    ExceptionContext, FailedHandle, call_default_handler, drop_quietly, run_quietly,
+};
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
@@ -70,12 +72,18 @@ pub(crate) enum Callee<'a> {
     Callback,
     /// A callback that accepts connections from a listening socket.
     Listener,
-    /// A method of a protocol, by its name.
-    Protocol(&'static str),
+    /// A method of a protocol, by its name, with the transport.
+    Protocol(&'static str, &'a dyn Reported),
     /// Several methods of a protocol, in one entry: the cell names the one that is called at the time.
-    ProtocolStep(&'a Cell<&'static str>),
-    /// A method of a subprocess protocol, by its name.
-    SubprocessProtocol(&'static str),
+    ProtocolStep(&'a Cell<&'static str>, &'a dyn Reported),
+    /// A method of a subprocess protocol, by its name, with the transport.
+    SubprocessProtocol(&'static str, &'a dyn Reported),
+}
+
+/// A transport, for a report.
+pub(crate) trait Reported {
+    /// Returns one more reference, of the type that the program sees.
+    fn reported(&self) -> Rc<dyn Any>;
 }
 
 impl Callee<'_> {
@@ -84,8 +92,8 @@ impl Callee<'_> {
         match self {
             Self::Callback => "callback",
             Self::Listener => "listener",
-            Self::Protocol(method) | Self::SubprocessProtocol(method) => method,
-            Self::ProtocolStep(method) => method.get(),
+            Self::Protocol(method, _) | Self::SubprocessProtocol(method, _) => method,
+            Self::ProtocolStep(method, _) => method.get(),
         }
     }
 
@@ -94,13 +102,23 @@ impl Callee<'_> {
         match self {
             Self::Callback => "Exception in callback".to_owned(),
             Self::Listener => "Exception in a listener".to_owned(),
-            Self::Protocol(method) => format!("Exception in a protocol's {method}"),
-            Self::ProtocolStep(method) => {
+            Self::Protocol(method, _) => format!("Exception in a protocol's {method}"),
+            Self::ProtocolStep(method, _) => {
                 format!("Exception in a protocol's {}", method.get())
             }
-            Self::SubprocessProtocol(method) => {
+            Self::SubprocessProtocol(method, _) => {
                 format!("Exception in a subprocess protocol's {method}")
             }
+        }
+    }
+
+    /// Returns the transport whose protocol is called.
+    fn transport(self) -> Option<Rc<dyn Any>> {
+        match self {
+            Self::Callback | Self::Listener => None,
+            Self::Protocol(_, transport)
+            | Self::ProtocolStep(_, transport)
+            | Self::SubprocessProtocol(_, transport) => Some(transport.reported()),
         }
     }
 }
@@ -185,10 +203,13 @@ impl Entry<'_> {
 
     #[cold]
     fn report(&self, payload: Box<dyn Any + Send>) {
+        let location = self.location;
         self.state.report(ExceptionContext {
             message: self.callee.failure(),
             panic: Some(Panicked::new(payload)),
-            location: Some(self.location),
+            location: Some(location),
+            handle: matches!(self.callee, Callee::Callback).then_some(FailedHandle { location }),
+            subject: self.callee.transport(),
             ..ExceptionContext::default()
         });
     }
@@ -334,7 +355,8 @@ fn warn_slow_step(header: &Header, took: Duration) {
 /// Makes a task's context the current one. Returns the caller's context, for [`leave_context`].
 #[inline]
 pub(crate) fn enter_context(state: &LoopState, header: &Header) -> Option<Context> {
-    let own = header.peek_cold(|cold| cold.context.take()).flatten();
+    // The task keeps a reference, so that it can be asked for its context meanwhile.
+    let own = header.peek_cold(|cold| cold.context.clone()).flatten();
     state.swap_context(own)
 }
 
@@ -351,9 +373,11 @@ pub(crate) fn leave_context(state: &LoopState, header: &Header, outer: Option<Co
 #[inline(never)]
 fn keep_context(state: &LoopState, header: &Header, own: Context) {
     if !header.state.is_done() {
-        header.with_cold(|cold| cold.context = Some(own));
-        return;
+        let former = header.with_cold(|cold| cold.context.replace(own));
+        return state.catch_panic(CONTEXT_DROPPED, || drop(former));
     }
+    let kept = header.peek_cold(|cold| cold.context.take());
+    state.catch_panic(CONTEXT_DROPPED, || drop(kept));
     // A runner passes the context of one main future to the next.
     let unneeded = if header.slot.get() == ROOT_SLOT && state.root.keeps_context.get() {
         state.root.context.replace(Some(own))
@@ -404,8 +428,8 @@ pub(crate) fn report_panic(message: &str, panicked: Panicked) {
     match current() {
         Some(state) => state.report(context),
         None => {
-            run_quietly(|| default_handler(&context));
-            run_quietly(|| drop(context));
+            call_default_handler(&context);
+            drop_quietly(context);
         }
     }
 }

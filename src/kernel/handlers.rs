@@ -1,7 +1,7 @@
 //! The hooks of a loop: the exception handler, called with each failure, and the task hook, called with each new task.
 //!
 //! Both are user code. They are called with nothing borrowed, they may replace themselves meanwhile, and a panic of
-//! theirs does not stop the loop: if the handler panics, the default handler gets both reports.
+//! theirs does not stop the loop: if the handler panics, the default handler gets one report of both failures.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,11 +9,8 @@ use std::rc::Rc;
 
 use crate::error::Panicked;
 use crate::kernel::loop_state::{LoopState, Phase, TaskHook};
-use crate::kernel::report::{
-    ExceptionContext, ReportHandler, default_handler, drop_quietly, run_quietly,
-};
+use crate::kernel::report::{ExceptionContext, ReportHandler, call_default_handler, drop_quietly};
 use crate::kernel::task::any_task::AnyTask;
-use crate::kernel::task::header::Header;
 use crate::kernel::task::key::Key;
 
 impl LoopState {
@@ -68,15 +65,14 @@ impl LoopState {
         };
         let call = AssertUnwindSafe(|| handler.report(context));
         if let Err(payload) = catch_unwind(call) {
-            let text = "Exception in the exception handler, which was told of the following";
             let second = ExceptionContext {
-                message: text.to_owned(),
+                message: "Exception in the exception handler".to_owned(),
                 panic: Some(Panicked::new(payload)),
+                context: Some(Box::new(context.clone())),
                 ..ExceptionContext::default()
             };
             call_default_handler(&second);
             drop_quietly(second);
-            call_default_handler(context);
         }
         // This is the last reference if the handler has replaced itself.
         drop_quietly(handler);
@@ -106,33 +102,55 @@ impl LoopState {
             return;
         };
         let message = "Exception in a destructor while its task ended";
-        self.report(of_task(header, message, Panicked::new(payload)));
+        self.report(self.about_panic(task, message, Panicked::new(payload)));
     }
 
     /// Reports a task's panic in that task's context, so that the handler sees its variables.
     #[cold]
-    pub(crate) fn report_in_context_of(&self, header: &Header, message: &str, panic: Panicked) {
-        let own = header.peek_cold(|cold| cold.context.take()).flatten();
-        let outer = self.swap_context(own);
-        self.report(of_task(header, message, panic));
+    pub(crate) fn report_in_context_of(&self, task: &AnyTask, message: &str, panic: Panicked) {
+        let own = task.header().peek_cold(|cold| cold.context.take());
+        let outer = self.swap_context(own.flatten());
+        self.report(self.about_panic(task, message, panic));
         let own = self.swap_context(outer);
         let message = "Exception in the destructor of a context";
         self.catch_panic(message, || drop(own));
     }
-}
 
-/// Makes a report about a task's panic.
-pub(crate) fn of_task(header: &Header, message: &str, panic: Panicked) -> ExceptionContext {
-    ExceptionContext {
-        message: message.to_owned(),
-        panic: Some(panic),
-        exception: None,
-        task: Some(header.name()),
-        location: Some(header.location()),
+    /// Makes a report about a task.
+    #[cold]
+    pub(crate) fn about_task(&self, task: &AnyTask, message: &str) -> ExceptionContext {
+        let header = task.header();
+        let reported = self.this.upgrade().map(|state| {
+            let (task, key) = (task.clone(), self.key_of(header));
+            Rc::new(ReportedTask { task, state, key }) as Rc<dyn Any>
+        });
+        ExceptionContext {
+            message: message.to_owned(),
+            task: Some(header.name()),
+            location: Some(header.location()),
+            subject: reported,
+            ..ExceptionContext::default()
+        }
+    }
+
+    /// Makes a report about a task's panic.
+    #[cold]
+    pub(crate) fn about_panic(
+        &self,
+        task: &AnyTask,
+        message: &str,
+        panic: Panicked,
+    ) -> ExceptionContext {
+        ExceptionContext {
+            panic: Some(panic),
+            ..self.about_task(task, message)
+        }
     }
 }
 
-/// Calls the default handler.
-fn call_default_handler(context: &ExceptionContext) {
-    run_quietly(|| default_handler(context));
+/// The task of a report: what `TaskRef`, which is above this module, is made of.
+pub(crate) struct ReportedTask {
+    pub(crate) task: AnyTask,
+    pub(crate) state: Rc<LoopState>,
+    pub(crate) key: Key,
 }

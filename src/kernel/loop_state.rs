@@ -9,7 +9,7 @@ use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::TryReserveError;
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -209,6 +209,8 @@ pub(crate) struct LoopState {
     pub(crate) broken: Cell<Option<SourceKey>>,
     /// Counts the work outside the loop that keeps its virtual clock from moving; made for the first.
     inhibitors: OnceCell<Arc<AtomicUsize>>,
+    /// The loop itself, for the references that reports hold.
+    pub(super) this: Weak<LoopState>,
 }
 
 impl LoopState {
@@ -225,7 +227,8 @@ impl LoopState {
         let now = clock.now();
         // A large odd number, so that loops made one after another start far apart.
         let generation = (claim.epoch as u16).wrapping_mul(40_503);
-        Ok(Rc::new(Self {
+        Ok(Rc::new_cyclic(|this| Self {
+            this: this.clone(),
             id: claim.id,
             epoch: claim.epoch,
             forks: fork::generation(),

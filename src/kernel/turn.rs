@@ -22,7 +22,6 @@ use crate::kernel::context::Context as LoopContext;
 use crate::kernel::enter::{
     enter_context, leave_context, plain_step, run_callback, run_queued, timed_step,
 };
-use crate::kernel::handlers::of_task;
 use crate::kernel::io::call_observer::{call_observer, survive};
 use crate::kernel::io::fd_ops::{queue_fired, run_fd_callback};
 use crate::kernel::io::reactor::Woken;
@@ -274,12 +273,15 @@ fn end_in_context(
     if !header.state.is_done() {
         return leave_context(state, header, outer);
     }
-    if header.state.is_panicked() && !header.state.is_abandoned() {
-        // If the panic is never retrieved, the drop of the handle reports it in this context.
-        if let Some(own) = state.peek_context() {
-            header.with_cold(|cold| cold.context = Some(own));
-        }
-    }
+    let keeps = header.state.is_panicked() && !header.state.is_abandoned();
+    // If a panic is never retrieved, the drop of the handle reports it in this context.
+    let own = keeps.then(|| state.peek_context()).flatten();
+    let former = match own {
+        Some(own) => header.with_cold(|cold| cold.context.replace(own)),
+        None => header.peek_cold(|cold| cold.context.take()).flatten(),
+    };
+    // This is not the last reference, unless the task ends inside another context.
+    state.catch_panic("Exception in the destructor of a context", || drop(former));
     end_step(state, task, key, step);
     let own = state.swap_context(outer);
     state.catch_panic("Exception in the destructor of a context", || drop(own));
@@ -380,7 +382,7 @@ fn drop_abandoned(state: &LoopState, task: AnyTask) {
             drop_quietly(panicked);
         } else {
             // The task's context is the current one, if there is one.
-            state.report(of_task(task.header(), NEVER_RETRIEVED, panicked));
+            state.report(state.about_panic(&task, NEVER_RETRIEVED, panicked));
         }
     }
     let (serial, location) = (task.header().serial.get(), task.header().location());
@@ -388,9 +390,9 @@ fn drop_abandoned(state: &LoopState, task: AnyTask) {
         state.report(ExceptionContext {
             message: "Exception in the destructor of a result that nobody awaited".to_owned(),
             panic: Some(Panicked::new(payload)),
-            exception: None,
             task: Some(format!("Task-{serial}")),
             location: Some(location),
+            ..ExceptionContext::default()
         });
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! The two name each other, so they are declared here together. The methods of a transport are in `transport.rs`.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
 
+use crate::kernel::enter::Reported;
+use crate::kernel::report::ExceptionContext;
 use crate::transport::connection::{Connection, State};
 
 /// What a program does with a connection. Every method does nothing by default.
@@ -201,6 +204,44 @@ impl<P: Protocol + ?Sized> Protocol for Rc<P> {
 #[derive(Clone)]
 pub struct Transport {
     pub(crate) connection: Rc<Connection<dyn Protocol>>,
+}
+
+impl Reported for Transport {
+    #[cold]
+    fn reported(&self) -> Rc<dyn Any> {
+        Rc::new(self.clone())
+    }
+}
+
+impl ExceptionContext {
+    /// Returns the transport whose protocol has panicked.
+    ///
+    /// ```
+    /// use callsoon::transport::{Protocol, Transport};
+    /// struct Failing;
+    /// impl Protocol for Failing {
+    ///     fn connection_made(&self, _: &Transport) {
+    ///         panic!("oops");
+    ///     }
+    /// }
+    /// # std::panic::set_hook(Box::new(|_| ()));
+    /// callsoon::run(async {
+    ///     let event_loop = callsoon::get_running_loop();
+    ///     let seen = event_loop.create_future();
+    ///     let setter = seen.clone();
+    ///     event_loop.set_exception_handler(move |_, context| {
+    ///         setter.set_result(context.transport().unwrap().peername().is_some()).unwrap();
+    ///     });
+    ///     let server = event_loop.create_server(|| Failing, "127.0.0.1:0").await?;
+    ///     let client = callsoon::net::TcpStream::connect(server.sockets()[0].clone()).await?;
+    ///     assert!(seen.await.unwrap(), "the server's side of the client");
+    ///     drop(client);
+    ///     Ok::<(), std::io::Error>(())
+    /// }).unwrap().unwrap();
+    /// ```
+    pub fn transport(&self) -> Option<&Transport> {
+        self.subject.as_ref()?.downcast_ref()
+    }
 }
 
 impl fmt::Debug for Transport {
