@@ -163,7 +163,8 @@ impl<T: 'static> ContextVar<T> {
     /// Sets the value in the current context. Returns the token with which [`reset`](Self::reset) undoes this.
     ///
     /// Outside a running loop that is the thread's context. Tasks and callbacks that are created there, and the future of
-    /// `run_until_complete`, run in copies of it.
+    /// `run_until_complete`, run in copies of it. A job of [`run_in_executor`](crate::run_in_executor) sets the value for
+    /// its thread, also for later jobs there, as in asyncio; a job of [`to_thread`](crate::to_thread) for itself.
     ///
     /// ```
     /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
@@ -219,8 +220,8 @@ pub(crate) fn propagated() -> Vec<Carried> {
 
 /// Runs a job on a thread without a loop, with the propagated values as its context.
 pub(crate) fn run_with<R>(propagated: Vec<Carried>, job: impl FnOnce() -> R) -> R {
-    let arrived = Context::arrived(propagated);
-    let _restore = RestoreContext::OfThread(swap_thread_context(Some(arrived)));
+    let arrived = (!propagated.is_empty()).then(|| Context::arrived(propagated));
+    let _restore = RestoreContext::OfThread(swap_thread_context(arrived));
     job()
 }
 

@@ -37,6 +37,16 @@
 //! - A `TcpStream` or `UnixStream` of `net` goes on as a reader and a writer: `open_connection` takes it.
 //! - [`TaskError`](crate::TaskError), [`ExecutorError`](crate::ExecutorError) and [`RunError`](crate::RunError) become an
 //!   `io::Error` by `?`.
+//! - [`Task::shared`](crate::Task::shared): several places await one task, and read its result as often as they like.
+//! - [`Task::exception`](crate::Task::exception), `set_name` on a task, the `context` of a task, and `event_loop` on tasks,
+//!   futures and handles.
+//! - [`ExceptionContext`](crate::ExceptionContext) has the task, the transport, the future and the callback that failed. If
+//!   the handler panics, the default handler gets one report, which has what the handler was told of. Before, it got two.
+//!   If the default handler panics as well, as by a subscriber, stderr gets a line.
+//! - [`call_soon_in`](crate::LoopHandle::call_soon_in) and its siblings run callbacks in a given context.
+//! - Context variables are set and contexts entered outside a loop too, in the context of the thread, of which loops hand
+//!   on copies. Before, that was a panic.
+//! - A [`Panicked`](crate::Panicked) and a [`TaskError`](crate::TaskError) can be cloned.
 //! - [`docs::from_tokio`](crate::docs::from_tokio) is a page for those who come from tokio.
 //!
 //! ## Changed: tasks and cancellation

@@ -12,6 +12,7 @@ use std::rc::{Rc, Weak};
 
 use crate::kernel::context::Context;
 use crate::kernel::loop_state::{LoopState, Phase};
+use crate::kernel::task::key::Key;
 
 impl LoopState {
     /// Returns the current context, if a variable was ever set in it.
@@ -35,8 +36,21 @@ impl LoopState {
     /// Returns the current context, made if there is none yet. From now on the loop is instrumented.
     pub(crate) fn context_for_writing(&self) -> Context {
         self.instrumented.set(true);
-        let context = self.context.take().unwrap_or_default();
+        if let Some(context) = self.context.take() {
+            self.context.set(Some(context.clone()));
+            return context;
+        }
+        let context = Context::new();
         self.context.set(Some(context.clone()));
+        // The task that makes its context in a step can be asked for it in the same step.
+        let key = self.current_task.get();
+        if let Some(task) = (key != Key::NONE).then(|| self.task(key)).flatten() {
+            let own = Some(context.clone());
+            let former = task
+                .header()
+                .with_cold(|cold| std::mem::replace(&mut cold.context, own));
+            drop(former);
+        }
         context
     }
 

@@ -12,9 +12,11 @@ mod callbacks; // callbacks run in the order in which they were queued, and a ca
 mod callbacks_captured; // what a callback captures arrives whole, or is dropped once when it is cancelled
 mod clocks; // what time it is on either clock, and how long a turn may wait
 mod contexts; // a context variable has the value of the context, in tasks, callbacks and timers
+mod contexts_given; // a callback runs in the context that it was given, and a thread has a context outside its loops
 mod debug_mode; // debug mode reports slow callbacks and forgotten tasks, and changes nothing else
 mod exception_handler; // every failure that no code handles reaches the exception handler once
 mod guest_mode; // another loop drives ours by `turn` and a descriptor
+mod introspection; // tasks, futures, handles and reports say what they are and what has failed
 mod lifecycle; // running, stopping and closing, in every order
 mod misuse; // calls without a running loop, or on a closed one, say so
 mod posts_in_a_row; // posts that arrive one after the other keep their places, count, and are cancelled alone
@@ -29,6 +31,7 @@ mod awaits_set_aside; // a task that was polled and set aside is no longer waite
 mod budgets; // which operations let other tasks run, and after how many
 mod futures; // a future has one result, set once, for all awaiters
 mod futures_awaited; // in which order awaiters resume, and what a cancelled one leaves
+mod shared_tasks; // several awaits of one task, each with a result of its own
 mod tasks; // when tasks run, what they give, how they end
 mod tasks_cancelled; // when a cancellation acts, and what wins over it
 mod tasks_polled; // tasks are polled by their wakers alone, whatever combinators do
