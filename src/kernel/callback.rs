@@ -105,12 +105,16 @@ impl LoopHandle {
         call: &str,
     ) -> TimerHandle {
         let state = &self.state;
-        if state.instrumented.get() {
+        let armed = if state.instrumented.get() {
             let context = state.copy_context();
-            return self.queue_timer_in(context, deadline, callback, location, call);
-        }
-        let armed = state.arm_timer(deadline, move || run_callback(callback, location));
-        let armed = armed.map_err(|refused| Box::new(refused) as Box<dyn FnOnce()>);
+            // Boxed, so that arming is compiled once for all types of callbacks.
+            let call = Box::new(move || run_callback_in(context, callback, location));
+            state.arm_timer(deadline, call as Box<dyn FnOnce()>)
+        } else {
+            let call = move || run_callback(callback, location);
+            let armed = state.arm_timer(deadline, call);
+            armed.map_err(|refused| Box::new(refused) as Box<dyn FnOnce()>)
+        };
         let key = armed.unwrap_or_else(|refused| refuse_timer(state, refused, call));
         TimerHandle {
             state: Rc::clone(state),
@@ -120,8 +124,7 @@ impl LoopHandle {
         }
     }
 
-    /// Arms a timer whose callback runs in a given context. Boxed, so that arming is compiled once for all types of
-    /// callbacks.
+    /// Arms a timer whose callback runs in a given context.
     #[inline(never)]
     #[track_caller]
     pub(crate) fn queue_timer_in<F: FnOnce() + 'static>(

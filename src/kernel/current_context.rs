@@ -20,6 +20,12 @@ impl LoopState {
         if !self.instrumented.get() {
             return None;
         }
+        self.peek_instrumented()
+    }
+
+    /// Split from [`peek_context`](Self::peek_context), so that the plain path of all that hands contexts on stays short.
+    #[inline(never)]
+    fn peek_instrumented(&self) -> Option<Context> {
         let context = self.context.take();
         self.context.set(context.clone());
         match self.phase.get() {

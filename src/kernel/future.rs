@@ -340,6 +340,7 @@ impl<T: 'static> Future<T> {
 
     /// Adds a done callback that runs in a given context.
     #[track_caller]
+    #[inline(always)]
     pub(crate) fn listen(
         &self,
         context: Option<Context>,

@@ -332,6 +332,7 @@ impl TaskRef {
 
     /// Adds a done callback that runs in a given context.
     #[track_caller]
+    #[inline(always)]
     pub(crate) fn listen(
         &self,
         context: Option<Context>,
