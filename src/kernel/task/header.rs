@@ -198,6 +198,16 @@ impl Header {
         self.peek_cold(|cold| cold.panicked.take()).flatten()
     }
 
+    /// Takes the panic of a destructor that ran as the task ended.
+    pub(crate) fn take_drop_panic(&self) -> Option<Box<dyn Any + Send>> {
+        self.peek_cold(|cold| cold.drop_panic.take()).flatten()
+    }
+
+    /// Returns the panic of the future, if it was not taken.
+    pub(crate) fn panicked(&self) -> Option<Panicked> {
+        self.peek_cold(|cold| cold.panicked.clone()).flatten()
+    }
+
     /// Drops user values by `discard`, and keeps a drop panic for the report. It takes a `dyn`, so it is compiled once
     /// for all types.
     pub(crate) fn note_drop(&self, discard: &mut dyn FnMut()) {
