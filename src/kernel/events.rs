@@ -8,14 +8,13 @@
 
 use std::fmt;
 use std::io::Write as _;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::time::Duration;
 
 use tracing::dispatcher::get_default;
 use tracing::subscriber::NoSubscriber;
 
-use crate::error::Panicked;
-use crate::kernel::report::{ExceptionContext, drop_quietly, run_quietly};
+use crate::kernel::report::{ExceptionContext, catch, drop_quietly, run_quietly};
 
 /// Where something was created.
 type Place = &'static Location<'static>;
@@ -49,10 +48,9 @@ pub(crate) fn default_handler(context: &ExceptionContext) {
             format_args!("{context}"),
         );
     };
-    let Err(payload) = catch_unwind(AssertUnwindSafe(log)) else {
+    let Some(panicked) = catch(log) else {
         return;
     };
-    let panicked = Panicked::new(payload);
     // Formatting the whole report is user code, which may be what has just panicked.
     let message = &context.message;
     let _ = writeln!(

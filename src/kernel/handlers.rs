@@ -13,9 +13,10 @@ use crate::kernel::loop_state::{LoopState, Phase, TaskHook};
 use crate::kernel::report::{ExceptionContext, ReportHandler, drop_quietly};
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::key::Key;
+use crate::kernel::task::waker::current;
 
 /// What a report says of a panic in the destructor of a future, a context or a result, as its task ends.
-pub(crate) const DROP_PANIC: &str = "Exception in a destructor while its task ended";
+const DROP_PANIC: &str = "Exception in a destructor while its task ended";
 
 impl LoopState {
     /// Sets the exception handler. Returns the handler that the caller has to drop with nothing borrowed: the former
@@ -152,6 +153,23 @@ impl LoopState {
             panic: Some(panic),
             ..self.about_task(task, message)
         }
+    }
+}
+
+/// Does the same as [`LoopState::report_drop_panic`] for the loop that this thread runs.
+#[inline]
+pub(crate) fn report_drop_panic(task: &AnyTask) {
+    if let Some(payload) = task.header().take_drop_panic() {
+        report_panic_of(task, DROP_PANIC, Panicked::new(payload));
+    }
+}
+
+/// Reports a task's panic to the loop that this thread runs, of which the report holds a reference. Only turns call it, so
+/// there is one.
+#[cold]
+pub(crate) fn report_panic_of(task: &AnyTask, message: &str, panicked: Panicked) {
+    if let Some(state) = current() {
+        state.report(state.about_panic(task, message, panicked));
     }
 }
 

@@ -171,6 +171,12 @@ pub(crate) trait ReportHandler {
     fn as_any(&self) -> &dyn Any;
 }
 
+/// Runs user code whose panic the caller tells by other means than a report.
+pub(crate) fn catch(user_code: impl FnOnce()) -> Option<Panicked> {
+    let caught = catch_unwind(AssertUnwindSafe(user_code));
+    caught.err().map(Panicked::new)
+}
+
 /// Runs user code whose panic is ignored, such as a tracing subscriber's. The payload of the panic may panic when it is
 /// dropped; the payload of that second panic is leaked.
 pub(crate) fn run_quietly(user_code: impl FnOnce()) {

@@ -22,7 +22,7 @@ use crate::kernel::context::Context as LoopContext;
 use crate::kernel::enter::{
     enter_context, leave_context, observed_step, plain_step, run_callback, run_queued,
 };
-use crate::kernel::handlers::DROP_PANIC;
+use crate::kernel::handlers::{report_drop_panic, report_panic_of};
 use crate::kernel::io::call_observer::{call_observer, survive};
 use crate::kernel::io::fd_ops::{queue_fired, run_fd_callback};
 use crate::kernel::io::reactor::Woken;
@@ -39,7 +39,6 @@ use crate::kernel::task::header::Header;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::root::Root;
 use crate::kernel::task::state::Step;
-use crate::kernel::task::waker::current;
 use crate::kernel::wait::waiters::Waiters;
 use crate::kernel::wait_for_events::{Wait, poll_events_now, wait_for_events};
 use crate::sys::prefetch::AHEAD;
@@ -347,10 +346,7 @@ fn end_in_context(
     let keeps = header.state.is_panicked() && !header.state.is_abandoned();
     // If a panic is never retrieved, the drop of the handle reports it in this context.
     let own = keeps.then(|| state.peek_context()).flatten();
-    let former = match own {
-        Some(own) => header.with_cold(|cold| cold.context.replace(own)),
-        None => header.peek_cold(|cold| cold.context.take()).flatten(),
-    };
+    let former = header.replace_context(own);
     // This is not the last reference, unless the task ends inside another context.
     state.catch_panic("Exception in the destructor of a context", || drop(former));
     end_step(state, task, key, step);
@@ -449,23 +445,6 @@ fn finish(state: &LoopState, task: &AnyTask, key: Key) {
     }
 }
 
-/// Reports the drop panic of a task that has ended, if there was one.
-#[inline]
-fn report_drop_panic(task: &AnyTask) {
-    if let Some(payload) = task.header().take_drop_panic() {
-        report_task(task, DROP_PANIC, Panicked::new(payload));
-    }
-}
-
-/// Reports a task's panic to the loop of this turn. The report holds a reference to the loop.
-#[cold]
-fn report_task(task: &AnyTask, message: &str, panicked: Panicked) {
-    // Turns run inside `enter`, so there is a current loop.
-    if let Some(state) = current() {
-        state.report(state.about_panic(task, message, panicked));
-    }
-}
-
 /// Drops the last reference of a task whose handle was dropped, with a result that can never be read.
 #[inline(never)]
 fn drop_abandoned(state: &LoopState, task: AnyTask) {
@@ -474,7 +453,7 @@ fn drop_abandoned(state: &LoopState, task: AnyTask) {
             drop_quietly(panicked);
         } else {
             // The task's context is the current one, if there is one.
-            report_task(&task, NEVER_RETRIEVED, panicked);
+            report_panic_of(&task, NEVER_RETRIEVED, panicked);
         }
     }
     let (serial, location) = (task.header().serial.get(), task.header().location());

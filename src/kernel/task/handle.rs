@@ -279,11 +279,11 @@ impl<T: 'static> Task<T> {
         if header.state.is_cancelled() {
             return Err(NoException::Cancelled);
         }
-        if !header.state.is_panicked() {
-            return Ok(None);
+        if header.state.is_panicked() {
+            self.forgive();
+            return header.panicked().map(Some).ok_or(NoException::Taken);
         }
-        self.forgive();
-        header.panicked().map(Some).ok_or(NoException::Taken)
+        Ok(None)
     }
 
     /// Moves the result out without awaiting.
@@ -329,9 +329,8 @@ impl<T: 'static> Task<T> {
     ///
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();
-    /// let task = event_loop.create_task(async {});
-    /// task.set_name("janitor");
-    /// assert_eq!(task.name(), "janitor");
+    /// event_loop.create_task(async {}).set_name("janitor");
+    /// assert_eq!(event_loop.all_tasks()[0].name(), "janitor");
     /// ```
     pub fn set_name(&self, name: impl Into<String>) {
         self.as_ref().set_name(name);
@@ -356,8 +355,7 @@ impl<T: 'static> Task<T> {
     ///
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();
-    /// let task = event_loop.create_task(async {});
-    /// assert!(!task.event_loop().is_running());
+    /// assert!(!event_loop.create_task(async {}).event_loop().is_running());
     /// ```
     #[doc(alias = "get_loop")]
     pub fn event_loop(&self) -> LoopHandle {
@@ -434,12 +432,11 @@ impl<T> Task<T> {
 
     /// Forgets who awaits the handle, if it was polled.
     pub(crate) fn stop_waiting(&self) {
-        let header = self.cell.task().header();
-        self.cell.scheduler().drop_await(header.node());
+        let (header, state) = (self.cell.task().header(), self.cell.scheduler());
+        state.drop_await(header.node());
         header.set_node(NodeKey::NONE);
-        let _ = header.take_waiter(self.cell.scheduler().id);
-        let waiter = header.peek_cold(|cold| cold.waiter.take());
-        drop(waiter);
+        let _ = header.take_waiter(state.id);
+        drop(header.peek_cold(|cold| cold.waiter.take()));
     }
 
     /// Notes that a failure of the task need not be reported.
