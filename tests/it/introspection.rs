@@ -8,9 +8,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use callsoon::net::Udp;
+use callsoon::stream::{StreamReader, StreamWriter, open_connection, start_server};
 use callsoon::{
     Context, ContextVar, EventLoop, ExceptionContext, NoException, Task, TaskError, create_task,
-    current_task, get_running_loop, task_builder, yield_now,
+    current_task, get_running_loop, task_builder, task_group, yield_now,
 };
 
 use crate::support::{
@@ -252,6 +253,52 @@ fn the_task_of_a_report_is_that_very_task_and_may_be_kept() {
         assert_eq!(kept, [failing, pending.as_ref()]);
         assert!(kept[0].panicked() && kept[1].cancelled());
         trace.expect([]);
+    });
+}
+
+#[test]
+fn a_failure_of_a_group_has_the_task_of_the_child_and_none_for_the_body() {
+    on_virtual_time(|trace, event_loop| {
+        complete(&event_loop, async {
+            let mut child = None;
+            let failed = task_group(async |group| {
+                let task = group.create_task(async { Err::<(), _>("a child") });
+                child = Some(task.as_ref());
+                yield_now().await;
+            });
+            let error = failed.await.unwrap_err();
+            assert_eq!(error.failures()[0].task_ref(), child.as_ref());
+            assert!(child.is_some_and(|child| child.done()));
+            let error = task_group(async |_| Err::<(), _>("the body")).await;
+            assert!(error.unwrap_err().failures()[0].task_ref().is_none());
+        });
+        trace.expect([]);
+    });
+}
+
+#[test]
+fn the_report_of_a_client_s_failure_has_its_task() {
+    on_real_time(|trace, event_loop| {
+        let t = trace.clone();
+        event_loop.set_exception_handler(move |_, context| {
+            let task = context.task_ref().unwrap();
+            assert_eq!(context.task, Some(task.name()));
+            t.push(format!(
+                "{}: {:?}",
+                context.message,
+                current_task() == Some(task)
+            ));
+        });
+        complete(&event_loop, async {
+            let client = async |_: StreamReader, _: StreamWriter| panic!("on purpose");
+            let server = start_server(client, "127.0.0.1:0").await.unwrap();
+            let address = server.local_addr().unwrap();
+            let (mut reader, _writer) = open_connection(address).await.unwrap();
+            assert_eq!(reader.read_to_end().await.unwrap(), b"");
+            server.close();
+            server.wait_closed().await;
+        });
+        trace.expect(["Unhandled exception in client_connected_cb: true"]);
     });
 }
 
