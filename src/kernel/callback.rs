@@ -126,10 +126,8 @@ impl LoopHandle {
             let call =
                 Box::new(move || run_callback_in(context, callback, Callee::Timer, location));
             let armed = state.arm_timer(deadline, call as Box<dyn FnOnce()>);
-            if let Ok(key) = armed
-                && state.debug.get()
-            {
-                note_location(state, key, location);
+            if let (Ok(key), true) = (&armed, state.debug.get()) {
+                note_location(state, *key, location);
             }
             armed
         } else {
@@ -160,10 +158,8 @@ impl LoopHandle {
         let state = &self.state;
         let boxed = Box::new(move || run_callback_in(context, callback, Callee::Timer, location));
         let armed = state.arm_timer(deadline, boxed as Box<dyn FnOnce()>);
-        if let Ok(key) = armed
-            && state.debug.get()
-        {
-            note_location(state, key, location);
+        if let (Ok(key), true) = (&armed, state.debug.get()) {
+            note_location(state, *key, location);
         }
         let key = armed.unwrap_or_else(|refused| refuse_timer(state, refused, call));
         TimerHandle {

@@ -290,7 +290,7 @@ fn the_report_of_a_client_s_failure_has_its_task() {
             ));
         });
         complete(&event_loop, async {
-            let client = async |_: StreamReader, _: StreamWriter| panic!("on purpose");
+            let client = async |_: StreamReader, _: StreamWriter| -> () { panic!("on purpose") };
             let server = start_server(client, "127.0.0.1:0").await.unwrap();
             let address = server.local_addr().unwrap();
             let (mut reader, _writer) = open_connection(address).await.unwrap();
