@@ -9,15 +9,16 @@
 //! with copies of these values.
 
 use std::any::Any;
-use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::kernel::context::{Carried, Carry, Context};
+use crate::kernel::current_context::{
+    swap_thread_context, thread_context, thread_context_for_writing,
+};
 use crate::kernel::report::drop_quietly;
 use crate::kernel::task::waker::with_current;
 
@@ -54,11 +55,6 @@ pub struct ContextVar<T> {
     default: Option<fn() -> T>,
     /// Copies a value to be propagated to another thread.
     propagate: Option<Carry>,
-}
-
-thread_local! {
-    /// The context of a job of `to_thread`, on a thread without a loop.
-    static JOB_CONTEXT: RefCell<Option<Context>> = const { RefCell::new(None) };
 }
 
 /// The value of a variable before [`ContextVar::set`], for [`ContextVar::reset`].
@@ -139,8 +135,8 @@ impl<T: 'static> ContextVar<T> {
             .get_or_init(|| NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Returns the value in the current context, otherwise the default. Outside a running loop, and outside a job of
-    /// [`to_thread`](crate::to_thread), there is no context, so this is the default.
+    /// Returns the value in the current context, otherwise the default. Outside a running loop that is the thread's
+    /// context.
     ///
     /// ```
     /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
@@ -156,7 +152,7 @@ impl<T: 'static> ContextVar<T> {
         let number = self.number();
         let value = match with_current(|state| state.peek_context()?.value(number)) {
             Some(value) => value,
-            None => with_job_context(|context| context.value(number)).flatten(),
+            None => thread_context().and_then(|context| context.value(number)),
         };
         match value.and_then(|value| value.downcast::<T>().ok()) {
             Some(value) => Some((*value).clone()),
@@ -166,8 +162,9 @@ impl<T: 'static> ContextVar<T> {
 
     /// Sets the value in the current context. Returns the token with which [`reset`](Self::reset) undoes this.
     ///
-    /// # Panics
-    /// Outside a running loop, and outside a job of [`to_thread`](crate::to_thread).
+    /// Outside a running loop that is the thread's context. Tasks and callbacks that are created there, and the future of
+    /// `run_until_complete`, run in copies of it. A job of [`run_in_executor`](crate::run_in_executor) sets the value for
+    /// its thread, also for later jobs there, as in asyncio; a job of [`to_thread`](crate::to_thread) for itself.
     ///
     /// ```
     /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
@@ -177,7 +174,6 @@ impl<T: 'static> ContextVar<T> {
     ///     assert_eq!(USER.get(), None);
     /// }).unwrap();
     /// ```
-    #[track_caller]
     pub fn set(&'static self, value: T) -> ContextToken<T> {
         let former = self.replace(Some(Rc::new(value)));
         ContextToken {
@@ -189,9 +185,6 @@ impl<T: 'static> ContextVar<T> {
     /// Restores the value that the variable had before the `set` that made the token, or removes the value if there was
     /// none.
     ///
-    /// # Panics
-    /// Outside a running loop, and outside a job of [`to_thread`](crate::to_thread).
-    ///
     /// ```
     /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
     /// callsoon::run(async {
@@ -201,20 +194,14 @@ impl<T: 'static> ContextVar<T> {
     ///     assert_eq!(USER.get(), Some("ann"));
     /// }).unwrap();
     /// ```
-    #[track_caller]
     pub fn reset(&'static self, token: ContextToken<T>) {
         let replaced = self.replace(token.former);
         drop(replaced);
     }
 
-    #[track_caller]
     fn replace(&'static self, value: Option<Rc<dyn Any>>) -> Option<Rc<dyn Any>> {
         let context = with_current(|state| state.context_for_writing());
-        let Some(context) = context.or_else(|| with_job_context(Context::clone)) else {
-            panic!(
-                "no running event loop: a context variable is set inside a task or callback of one"
-            );
-        };
+        let context = context.unwrap_or_else(thread_context_for_writing);
         context.replace(self.number(), value, self.propagate)
     }
 }
@@ -224,32 +211,35 @@ fn copy_for_thread<T: Clone + Send + 'static>(value: &dyn Any) -> Option<Box<dyn
     Some(Box::new(value.clone()))
 }
 
-/// Calls `f` with the context of the job that runs on this thread, if there is one.
-fn with_job_context<R>(f: impl FnOnce(&Context) -> R) -> Option<R> {
-    // A thread that is ending has no context.
-    let seen = JOB_CONTEXT.try_with(|job| job.borrow().as_ref().map(f));
-    seen.ok().flatten()
-}
-
 /// Copies the values of the current context that are propagated to a job.
 pub(crate) fn propagated() -> Vec<Carried> {
-    let context = with_current(|state| state.peek_context()).flatten();
+    let context = with_current(|state| state.peek_context());
+    let context = context.unwrap_or_else(thread_context);
     context.map_or_else(Vec::new, |context| context.carry())
 }
 
 /// Runs a job on a thread without a loop, with the propagated values as its context.
 pub(crate) fn run_with<R>(propagated: Vec<Carried>, job: impl FnOnce() -> R) -> R {
-    let _restore = RestoreContext(JOB_CONTEXT.replace(Some(Context::arrived(propagated))));
+    let arrived = (!propagated.is_empty()).then(|| Context::arrived(propagated));
+    let _restore = RestoreContext::OfThread(swap_thread_context(arrived));
     job()
 }
 
-/// Restores the thread's previous context when it is dropped.
-struct RestoreContext(Option<Context>);
+/// Restores the former context when it is dropped, also while a panic unwinds.
+enum RestoreContext {
+    OfThread(Option<Context>),
+    OfLoop(Option<Context>),
+}
 
 impl Drop for RestoreContext {
     fn drop(&mut self) {
-        let ended = JOB_CONTEXT.replace(self.0.take());
-        // The destructors of values are user code, and the job may be unwinding.
+        let ended = match self {
+            Self::OfThread(former) => swap_thread_context(former.take()),
+            Self::OfLoop(former) => {
+                with_current(|state| state.swap_context(former.take())).flatten()
+            }
+        };
+        // The destructors of values are user code, and the caller may be unwinding.
         drop_quietly(ended);
     }
 }
@@ -270,7 +260,7 @@ impl<T> fmt::Debug for ContextToken<T> {
     }
 }
 
-/// Returns a copy of the current context; an empty one outside a running loop.
+/// Returns a copy of the current context; of the thread's context outside a running loop.
 ///
 /// ```
 /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
@@ -281,15 +271,17 @@ impl<T> fmt::Debug for ContextToken<T> {
 /// ```
 pub fn copy_context() -> Context {
     let copied = with_current(|state| state.copy_context());
-    let copied = copied.or_else(|| with_job_context(|context| Some(context.copy())));
-    copied.flatten().unwrap_or_default()
+    let copied = copied.unwrap_or_else(|| thread_context().map(|context| context.copy()));
+    copied.unwrap_or_default()
 }
 
 impl Context {
     /// Calls `f` in this context. Values that `f` sets stay in the context.
     ///
+    /// Outside a running loop the context takes the place of the thread's context for that time.
+    ///
     /// # Panics
-    /// Outside a running loop. A panic of `f` is passed to the caller.
+    /// A panic of `f` is passed to the caller, with the former context restored.
     ///
     /// ```
     /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
@@ -300,15 +292,12 @@ impl Context {
     ///     assert_eq!(context.run(|| USER.get()), Some("ann"));
     /// }).unwrap();
     /// ```
-    #[track_caller]
     pub fn run<R>(&self, f: impl FnOnce() -> R) -> R {
-        let entered = with_current(|state| state.swap_context(Some(self.clone())));
-        let Some(outer) = entered else {
-            panic!("no running event loop: a context is entered inside a task or callback of one");
+        let inside = || Some(self.clone());
+        let _restore = match with_current(|state| state.swap_context(inside())) {
+            Some(outer) => RestoreContext::OfLoop(outer),
+            None => RestoreContext::OfThread(swap_thread_context(inside())),
         };
-        let result = catch_unwind(AssertUnwindSafe(f));
-        let inner = with_current(|state| state.swap_context(outer));
-        drop(inner);
-        result.unwrap_or_else(|payload| resume_unwind(payload))
+        f()
     }
 }

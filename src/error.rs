@@ -9,11 +9,11 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use crate::cancellation::{CancelOrigin, Cancellation};
 
-/// A panic that the loop has caught, with its payload.
+/// A panic that the loop has caught, with its payload. Clones share the payload.
 ///
 /// ```
 /// # let event_loop = callsoon::doctest::event_loop();
@@ -22,16 +22,18 @@ pub use crate::cancellation::{CancelOrigin, Cancellation};
 /// let error = event_loop.run_until_complete(task).unwrap().unwrap_err();
 /// assert_eq!(error.panicked().unwrap().message(), "out of cheese");
 /// ```
+#[derive(Clone)]
 pub struct Panicked {
-    /// Boxed, so that a task's result does not grow for a rare case.
-    inner: Box<Payload>,
+    /// In an allocation of its own, so that a task's result does not grow for a rare case.
+    inner: Arc<Payload>,
 }
 
 struct Payload {
     /// The text of the panic, read when it was caught.
     message: Cow<'static, str>,
-    /// A payload is `Send` but not `Sync`. The lock makes the error `Sync`, as errors should be. It is never contended.
-    payload: Mutex<Box<dyn Any + Send>>,
+    /// `None` once a clone has moved it out. A payload is `Send` but not `Sync`: the lock makes the error `Sync`, as
+    /// errors should be.
+    payload: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl Panicked {
@@ -44,9 +46,9 @@ impl Panicked {
             Cow::Borrowed("a panic whose payload is not a string")
         };
         Self {
-            inner: Box::new(Payload {
+            inner: Arc::new(Payload {
                 message,
-                payload: Mutex::new(payload),
+                payload: Mutex::new(Some(payload)),
             }),
         }
     }
@@ -64,7 +66,8 @@ impl Panicked {
         &self.inner.message
     }
 
-    /// Returns the payload, for `std::panic::resume_unwind`.
+    /// Returns the payload, for `std::panic::resume_unwind`. Of several clones the first one that is asked has it; the
+    /// others return the [`message`](Self::message) as a `String`.
     ///
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();
@@ -75,10 +78,13 @@ impl Panicked {
     /// assert_eq!(panicked.into_payload().downcast_ref(), Some(&7));
     /// ```
     pub fn into_payload(self) -> Box<dyn Any + Send> {
-        self.inner
+        let payload = self
+            .inner
             .payload
-            .into_inner()
+            .lock()
             .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        payload.unwrap_or_else(|| Box::new(self.inner.message.to_string()))
     }
 }
 
@@ -106,7 +112,7 @@ impl Error for Panicked {}
 ///     assert!(matches!(task.await, Err(TaskError::Cancelled(_))));
 /// }).unwrap();
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TaskError {
     /// The task was cancelled, or its loop was closed before it ended.
@@ -314,6 +320,36 @@ impl<T> fmt::Display for InvalidState<T> {
 }
 
 impl<T> Error for InvalidState<T> {}
+
+/// Why [`Task::exception`](crate::Task::exception) cannot say whether the task has failed.
+///
+/// ```
+/// # let event_loop = callsoon::doctest::event_loop();
+/// let task = event_loop.create_task(async {});
+/// assert_eq!(task.exception().unwrap_err(), callsoon::NoException::InvalidState);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoException {
+    /// The task has not ended: asyncio's `InvalidStateError`.
+    InvalidState,
+    /// The task was cancelled: asyncio's `CancelledError`.
+    Cancelled,
+    /// The panic was moved out before, by an await or by `result`.
+    Taken,
+}
+
+impl fmt::Display for NoException {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InvalidState => "the task has not ended",
+            Self::Cancelled => "the task was cancelled",
+            Self::Taken => "the task's panic has been taken before",
+        })
+    }
+}
+
+impl Error for NoException {}
 
 /// The error of an operation on a closed loop, which never runs anything again.
 ///

@@ -161,14 +161,14 @@ pub use async_fd::{AsyncFd, ReadyGuard};
 pub use bytes::{Copying, CopyingBidirectional, Lines, copy, copy_bidirectional, lines};
 pub use combine::{
     AsCompleted, CancelOnDrop, Failure, FailureCause, Gather, GatherError, GatherFutures,
-    GroupClosed, GroupError, Outcome, Race, RaceFutures, ReturnWhen, Settled, Shield, TaskGroup,
-    Tasks, TryGather, TryGatherError, as_completed, for_each_limit, gather, gather_tuple, race,
-    race_tuple, shield, task_group, try_gather, wait,
+    GroupClosed, GroupError, Outcome, Race, RaceFutures, ReturnWhen, Settled, SharedTask, Shield,
+    TaskGroup, Tasks, TryGather, TryGatherError, as_completed, for_each_limit, gather,
+    gather_tuple, race, race_tuple, shield, task_group, try_gather, wait,
 };
 pub use context_var::{ContextToken, ContextVar, copy_context};
 pub use error::{
-    CancelOrigin, Cancellation, FutureError, InvalidState, LoopClosed, Panicked, RunError,
-    TaskError, TimedOut,
+    CancelOrigin, Cancellation, FutureError, InvalidState, LoopClosed, NoException, Panicked,
+    RunError, TaskError, TimedOut,
 };
 pub use event_loop::{
     Builder, ClockGuard, ClockHandle, EventLoop, PendingCallback, PendingKind, RemoteHandle,
@@ -186,9 +186,9 @@ pub use inspect::{
     print_call_graph,
 };
 pub use kernel::{
-    CallbackId, Cancelled, Clock, Context, ExceptionContext, ExceptionHandler, Future, Handle,
-    HandleId, LoopHandle, LoopLocal, Task, TaskId, TaskRef, TimerHandle, WaitEnd, WaitHooks,
-    WaitKind,
+    CallbackId, Cancelled, Clock, Context, ExceptionContext, ExceptionHandler, FailedFuture,
+    FailedHandle, Future, Handle, HandleId, LoopHandle, LoopLocal, Task, TaskId, TaskRef,
+    TimerHandle, WaitEnd, WaitHooks, WaitKind,
 };
 pub use poll_io::{PollBufRead, PollRead, PollWrite};
 #[cfg(target_os = "linux")]

@@ -400,7 +400,8 @@ async fn end_tasks(handle: &LoopHandle) {
             let header = task.task.header();
             if let Some(panicked) = header.take_panic() {
                 let message = "Unhandled exception during the end of run()";
-                handle.state.report_in_context_of(header, message, panicked);
+                let state = &handle.state;
+                state.report_in_context_of(&task.task, message, panicked);
             }
         }
     }

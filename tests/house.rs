@@ -30,7 +30,6 @@ const CATCHES: &str = "
     kernel/task/root         stores the outcome of the future of run_until_complete
     kernel/turn              guards the destructor of a result that nobody awaited
     kernel/io/call_observer  a panic of the crate's own I/O code ends one connection
-    context_var              puts the caller's context back, then goes on
     event_loop/run_coroutine sends the panic of a coroutine to the thread that awaits it
     combine/child_count      a child's value is kept even if the rest of its future panics when it is dropped
     combine/group/child      a child's panic is the failure of its group

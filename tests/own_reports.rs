@@ -120,7 +120,7 @@ fn a_subscriber_that_panics_does_not_stop_the_loop() {
         fn enter(&self, _: &tracing::span::Id) {}
         fn exit(&self, _: &tracing::span::Id) {}
     }
-    said(
+    let lines = said(
         "a_subscriber_that_panics_does_not_stop_the_loop",
         &[],
         || {
@@ -152,6 +152,16 @@ fn a_subscriber_that_panics_does_not_stop_the_loop() {
             assert!(handle.is_closed());
         },
     );
+    let default = "callsoon: Exception in the default exception handler; panicked: the subscriber; it was told of: ";
+    let failures = [
+        "Exception in callback",
+        "Exception in the exception handler",
+        "Exception in the exception handler",
+    ];
+    let expected = failures.map(|failure| format!("{default}{failure}"));
+    // At the close the handler that panics hears of the pending task.
+    assert_eq!(lines[..3], expected);
+    assert_eq!(lines.len(), 4, "{lines:?}");
 }
 
 #[test]

@@ -29,15 +29,16 @@ use callsoon::{
     AsCompleted, AsyncDrop, AsyncFd, Builder, CallGraph, CallKind, CallbackId, CancelOnDrop,
     CancelOrigin, Cancellation, Cancelled, Clock, ClockGuard, ClockHandle, Copying,
     CopyingBidirectional, EventLoop, ExceptionContext, ExceptionHandler, ExecutorError,
-    ExecutorFuture, Failure, FailureCause, FutureError, Gather, GatherError, GroupClosed,
-    GroupError, Handle, HandleId, Histogram, InspectorError, Interval, InvalidState, Job,
-    Latencies, LifoQueue, Lines, LoopClosed, LoopHandle, LoopLocal, LoopMetrics, LoopSnapshot,
-    MissedTickBehavior, Panicked, PendingCallback, PendingKind, PriorityQueue, Queue, Race,
-    ReadyGuard, RemoteHandle, ReturnWhen, RunError, Runner, Settled, Shield, Signal, SignalError,
-    Sleep, SourceInfo, StuckJobs, Task, TaskBuilder, TaskError, TaskGroup, TaskId, TaskInfo,
-    TaskRef, TaskState, ThreadFuture, ThreadFutureError, ThreadPoolBuilder, ThreadPoolExecutor,
-    ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TimerInfo, TryGather,
-    TryGatherError, WaitEnd, WaitHooks, WaitInfo, WaitKind, WrappedFuture, YieldNow,
+    ExecutorFuture, FailedFuture, FailedHandle, Failure, FailureCause, FutureError, Gather,
+    GatherError, GroupClosed, GroupError, Handle, HandleId, Histogram, InspectorError, Interval,
+    InvalidState, Job, Latencies, LifoQueue, Lines, LoopClosed, LoopHandle, LoopLocal, LoopMetrics,
+    LoopSnapshot, MissedTickBehavior, NoException, Panicked, PendingCallback, PendingKind,
+    PriorityQueue, Queue, Race, ReadyGuard, RemoteHandle, ReturnWhen, RunError, Runner, Settled,
+    SharedTask, Shield, Signal, SignalError, Sleep, SourceInfo, StuckJobs, Task, TaskBuilder,
+    TaskError, TaskGroup, TaskId, TaskInfo, TaskRef, TaskState, ThreadFuture, ThreadFutureError,
+    ThreadPoolBuilder, ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout, TimeoutState,
+    TimerHandle, TimerInfo, TryGather, TryGatherError, WaitEnd, WaitHooks, WaitInfo, WaitKind,
+    WrappedFuture, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -122,7 +123,13 @@ assert_not_impl!(FailureCause: Send, Sync, Clone);
 assert_not_impl!(Shield<Task<u8>>: Send, Sync, Clone);
 assert_not_impl!(Shield<&'static mut Task<u8>>: Send, Sync, Clone);
 assert_not_impl!(Shield<callsoon::Future<u8>>: Send, Sync, Clone);
+assert_not_impl!(SharedTask<u8>: Send, Sync);
+assert_impl!(SharedTask<std::marker::PhantomPinned>: Clone, Unpin);
 assert_not_impl!(ExceptionContext: Send, Sync);
+// It holds the error, whatever that is.
+assert_not_impl!(FailedFuture: Send, Sync);
+assert_impl!(FailedFuture: Clone, Unpin);
+assert_impl!(FailedHandle: Send, Sync, Clone, Unpin);
 assert_not_impl!(Cancelled: Send, Sync, Clone);
 assert_impl!(Cancelled: Unpin, std::error::Error);
 assert_not_impl!(CancelOnDrop<u8>: Send, Sync, Clone);
@@ -268,9 +275,10 @@ assert_impl!(callsoon::ContextVar<std::rc::Rc<u8>>: Send, Sync);
 assert_not_impl!(callsoon::Context: Send, Sync);
 assert_not_impl!(callsoon::ContextToken<u8>: Send, Sync, Clone);
 
-// There is one payload, and the first caller takes it.
-assert_not_impl!(Panicked: Clone);
-assert_not_impl!(TaskError: Clone);
+// Clones share one payload, which the first caller takes: so all awaiters of a shared task get its error.
+assert_impl!(Panicked: Clone);
+assert_impl!(TaskError: Clone);
+assert_impl!(NoException: Send, Sync, Copy, std::error::Error);
 // What a borrowed value is given back in is as mobile as the value.
 assert_not_impl!(InvalidState<std::rc::Rc<u8>>: Send, Sync);
 

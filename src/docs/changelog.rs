@@ -56,6 +56,18 @@
 //!   [`snapshot`](crate::LoopHandle::snapshot) and [`dump`](crate::LoopHandle::dump) what each task waits for, and which wait
 //!   for one another in a circle. [`Builder::inspect`](crate::Builder::inspect) keeps notes for that, and
 //!   [`Builder::inspector`](crate::Builder::inspector) answers over a Unix socket, also while the loop is busy.
+//! - [`Task::shared`](crate::Task::shared): several places await one task, and read its result as often as they like.
+//! - [`Task::exception`](crate::Task::exception), `set_name` on a task, the `context` of a task, and `event_loop` on tasks,
+//!   futures and handles.
+//! - [`Failure`](crate::Failure) of a task group has the child's task: [`task_ref`](crate::Failure::task_ref). So has the
+//!   report of a client's failure in [`start_server`](crate::stream::start_server).
+//! - [`ExceptionContext`](crate::ExceptionContext) has the task, the transport, the future and the callback that failed. If
+//!   the handler panics, the default handler gets one report, which has what the handler was told of. Before, it got two.
+//!   If the default handler panics as well, as by a subscriber, stderr gets a line.
+//! - [`call_soon_in`](crate::LoopHandle::call_soon_in) and its siblings run callbacks in a given context.
+//! - Context variables are set and contexts entered outside a loop too, in the context of the thread, of which loops hand
+//!   on copies. Before, that was a panic.
+//! - A [`Panicked`](crate::Panicked) and a [`TaskError`](crate::TaskError) can be cloned.
 //! - [`docs::from_tokio`](crate::docs::from_tokio) is a page for those who come from tokio.
 //! - For hosts that embed a loop: [`WaitHooks`](crate::WaitHooks) release a lock around the sleep and hear of signals;
 //!   [`stop_now`](crate::LoopHandle::stop_now) leaves in mid-batch; [`guest`](crate::EventLoop::guest) before the first turn;

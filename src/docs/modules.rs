@@ -110,9 +110,9 @@
 //!   kernel/hot_paths         what every step, callback and timer does with the queues and timers
 //!   kernel/task/lookup       from keys and identities to tasks
 //!   kernel/loop_handle       LoopHandle, ExceptionHandler
-//!   kernel/current_context   the current context of a loop
-//!   kernel/handlers          the exception handler and the task hook
+//!   kernel/current_context   the current context of a loop, and that of a thread outside its loops
 //!   kernel/task/waker        wakers that are keys; the current loop
+//!   kernel/handlers          the exception handler and the task hook
 //!   kernel/note_wait         where futures note what they wait for
 //!   kernel/inspected         what an inspected loop notes of each call and step
 //!   kernel/observation       telling them: where entries into user code are measured and traced
@@ -150,6 +150,7 @@
 //!   event_loop/tasks         create_task, TaskBuilder, all_tasks
 //!   event_loop/exception_handler set_exception_handler, call_exception_handler
 //!   event_loop/fd_callbacks  add_reader, add_writer
+//!   event_loop/in_context    call_soon_in, add_done_callback_in: callbacks in a given context
 //!   event_loop/owner         EventLoop
 //!   event_loop/builder       Builder
 //!   event_loop/free          get_running_loop, create_task, yield_now and the other free functions
@@ -185,6 +186,7 @@
 //!   combine/wait             wait
 //!   combine/as_completed     as_completed
 //!   combine/shield           shield
+//!   combine/shared           SharedTask: a task that several places await
 //!   combine/cancel_on_drop   cancel_on_drop
 //!   combine/race             race: the first of several futures
 //!   combine/child_count      how many children have not ended

@@ -44,7 +44,8 @@ impl LoopHandle {
         fd: &impl AsRawFd,
         callback: impl FnMut() + 'static,
     ) -> io::Result<()> {
-        self.add_fd_callback(fd.as_raw_fd(), Direction::Read, Box::new(callback))
+        let context = self.state.copy_context();
+        self.add_fd_callback(fd.as_raw_fd(), Direction::Read, context, Box::new(callback))
     }
 
     /// Removes the callback of [`add_reader`](Self::add_reader). A writer of the same descriptor stays.
@@ -84,7 +85,13 @@ impl LoopHandle {
         fd: &impl AsRawFd,
         callback: impl FnMut() + 'static,
     ) -> io::Result<()> {
-        self.add_fd_callback(fd.as_raw_fd(), Direction::Write, Box::new(callback))
+        let context = self.state.copy_context();
+        self.add_fd_callback(
+            fd.as_raw_fd(),
+            Direction::Write,
+            context,
+            Box::new(callback),
+        )
     }
 
     /// Removes the callback of [`add_writer`](Self::add_writer). A reader of the same descriptor stays.

@@ -13,6 +13,7 @@ mod fd_callbacks;
 pub(crate) mod free;
 pub(crate) mod handle;
 mod host;
+mod in_context;
 pub(crate) mod owner;
 pub(crate) mod pending;
 pub(crate) mod remote;

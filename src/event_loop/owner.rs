@@ -13,6 +13,9 @@ use std::time::Duration;
 use crate::error::RunError;
 use crate::kernel::close::close;
 use crate::kernel::context::Context;
+use crate::kernel::current_context::{
+    close_to_thread_context, open_to_thread_context, thread_context,
+};
 use crate::kernel::enter::{enter_context, leave_context};
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::{LoopState, Phase};
@@ -97,6 +100,7 @@ impl Drop for Running {
 
 impl EventLoop {
     pub(crate) fn from_state(state: Rc<LoopState>) -> Self {
+        open_to_thread_context(&state);
         Self {
             handle: LoopHandle { state },
         }
@@ -201,7 +205,9 @@ impl EventLoop {
         let former = state.root.task.replace(Some(root.0.clone()));
         drop(former);
         state.schedule(state.root_key());
+        let context = context.or_else(|| thread_context().map(|context| context.copy()));
         if context.is_some() {
+            state.instrumented.set(true);
             header.with_cold(|cold| cold.context = context);
         }
         root
@@ -406,6 +412,7 @@ impl Drop for EventLoop {
     fn drop(&mut self) {
         // The loop is not running: a run borrows the owner.
         close(&self.handle.state);
+        close_to_thread_context(&self.handle.state);
     }
 }
 

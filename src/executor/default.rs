@@ -256,8 +256,5 @@ pub async fn to_thread<T: Send + 'static>(
     f: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ExecutorError> {
     let propagated = propagated();
-    if propagated.is_empty() {
-        return run_in_executor(None, f).await;
-    }
     run_in_executor(None, move || run_with(propagated, f)).await
 }

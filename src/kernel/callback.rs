@@ -143,6 +143,32 @@ impl LoopHandle {
             location,
         }
     }
+
+    /// Arms a timer whose callback runs in a given context.
+    #[inline(never)]
+    #[track_caller]
+    pub(crate) fn queue_timer_in<F: FnOnce() + 'static>(
+        &self,
+        context: Option<Context>,
+        deadline: u64,
+        callback: F,
+        location: Place,
+        call: &str,
+    ) -> TimerHandle {
+        let state = &self.state;
+        let boxed = Box::new(move || run_callback_in(context, callback, Callee::Timer, location));
+        let armed = state.arm_timer(deadline, boxed as Box<dyn FnOnce()>);
+        if let (Ok(key), true) = (&armed, state.debug.get()) {
+            note_location(state, *key, location);
+        }
+        let key = armed.unwrap_or_else(|refused| refuse_timer(state, refused, call));
+        TimerHandle {
+            state: Rc::clone(state),
+            key: Cell::new(key),
+            deadline,
+            location,
+        }
+    }
 }
 
 /// A callback that `call_soon` queued.
@@ -274,6 +300,17 @@ impl Handle {
         drop(callback);
     }
 
+    /// Returns the loop that runs the callback.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// assert!(event_loop.call_soon(|| ()).event_loop().has_ready());
+    /// ```
+    #[doc(alias = "get_loop")]
+    pub fn event_loop(&self) -> LoopHandle {
+        LoopHandle::of(&self.state)
+    }
+
     /// Returns the callback's id. That of a handle that was cancelled names no callback.
     ///
     /// ```
@@ -377,6 +414,18 @@ impl TimerHandle {
     /// ```
     pub fn cancelled(&self) -> bool {
         self.key.get().index == TimerKey::STALE.index
+    }
+
+    /// Returns the loop that runs the callback.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// let handle = event_loop.call_later(std::time::Duration::ZERO, || ());
+    /// assert!(!handle.event_loop().is_running());
+    /// ```
+    #[doc(alias = "get_loop")]
+    pub fn event_loop(&self) -> LoopHandle {
+        LoopHandle::of(&self.state)
     }
 
     /// Returns when the callback is due. For a deadline beyond the clock's end, 584 years away, that end; such a timer

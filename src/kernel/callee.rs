@@ -1,6 +1,8 @@
 //! What is called when user code is entered: its kind, and what warnings and reports say of it.
 
+use std::any::Any;
 use std::cell::Cell;
+use std::rc::Rc;
 
 use crate::inspect::latencies::CallKind;
 use crate::kernel::task::header::Header;
@@ -22,16 +24,22 @@ pub(crate) enum Callee<'a> {
     Signal,
     /// A callback that accepts connections from a listening socket.
     Listener,
-    /// A method of a protocol, by its name.
-    Protocol(&'static str),
+    /// A method of a protocol, by its name, with the transport.
+    Protocol(&'static str, &'a dyn Reported),
     /// Several methods of a protocol, in one entry: the cell names the one that is called at the time.
-    ProtocolStep(&'a Cell<&'static str>),
-    /// A method of a subprocess protocol, by its name.
-    SubprocessProtocol(&'static str),
+    ProtocolStep(&'a Cell<&'static str>, &'a dyn Reported),
+    /// A method of a subprocess protocol, by its name, with the transport.
+    SubprocessProtocol(&'static str, &'a dyn Reported),
     /// A hook around the loop's sleep, by its name.
     WaitHook(&'static str),
     /// A step of this task. `LoopState::key_of` gives its key.
     Step(&'a Header),
+}
+
+/// A transport, for a report.
+pub(crate) trait Reported {
+    /// Returns one more reference, of the type that the program sees.
+    fn reported(&self) -> Rc<dyn Any>;
 }
 
 impl Callee<'_> {
@@ -45,7 +53,7 @@ impl Callee<'_> {
             Self::Reader | Self::Writer => CallKind::Descriptor,
             Self::Signal => CallKind::Signal,
             Self::Listener => CallKind::Listener,
-            Self::Protocol(_) | Self::ProtocolStep(_) | Self::SubprocessProtocol(_) => {
+            Self::Protocol(..) | Self::ProtocolStep(..) | Self::SubprocessProtocol(..) => {
                 CallKind::Protocol
             }
             Self::Step(_) => CallKind::Step,
@@ -62,10 +70,10 @@ impl Callee<'_> {
             | Self::Writer
             | Self::Signal => "callback",
             Self::Listener => "listener",
-            Self::Protocol(method) | Self::SubprocessProtocol(method) | Self::WaitHook(method) => {
-                method
-            }
-            Self::ProtocolStep(method) => method.get(),
+            Self::Protocol(method, _)
+            | Self::SubprocessProtocol(method, _)
+            | Self::WaitHook(method) => method,
+            Self::ProtocolStep(method, _) => method.get(),
             Self::Step(_) => "step of a task",
         }
     }
@@ -80,15 +88,37 @@ impl Callee<'_> {
             | Self::Writer
             | Self::Signal => "Exception in callback".to_owned(),
             Self::Listener => "Exception in a listener".to_owned(),
-            Self::Protocol(method) => format!("Exception in a protocol's {method}"),
-            Self::ProtocolStep(method) => {
+            Self::Protocol(method, _) => format!("Exception in a protocol's {method}"),
+            Self::ProtocolStep(method, _) => {
                 format!("Exception in a protocol's {}", method.get())
             }
-            Self::SubprocessProtocol(method) => {
+            Self::SubprocessProtocol(method, _) => {
                 format!("Exception in a subprocess protocol's {method}")
             }
             Self::WaitHook(method) => format!("Exception in the hook {method}"),
             Self::Step(_) => "Exception in a task".to_owned(),
+        }
+    }
+    /// Returns whether it is a callback of the program's, which a report names by where it was scheduled or registered.
+    pub(crate) fn is_callback(self) -> bool {
+        matches!(
+            self,
+            Self::Callback
+                | Self::Timer
+                | Self::Posted
+                | Self::Reader
+                | Self::Writer
+                | Self::Signal
+        )
+    }
+
+    /// Returns the transport whose protocol is called.
+    pub(crate) fn transport(self) -> Option<Rc<dyn Any>> {
+        match self {
+            Self::Protocol(_, transport)
+            | Self::ProtocolStep(_, transport)
+            | Self::SubprocessProtocol(_, transport) => Some(transport.reported()),
+            _ => None,
         }
     }
 }

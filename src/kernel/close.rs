@@ -13,8 +13,7 @@ use crate::kernel::events::{MOST_IN_CLOSE, further_tasks_pending, further_unclos
 use crate::kernel::loop_state::{LoopState, Phase, add};
 use crate::kernel::observation;
 use crate::kernel::registry;
-use crate::kernel::report::ExceptionContext;
-use crate::kernel::task::header::Header;
+use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::waker::enter;
 
 /// The message of the report of a destructor that panicked here.
@@ -80,7 +79,7 @@ fn discard<T>(state: &LoopState, values: impl IntoIterator<Item = T>) {
 fn end_tasks(state: &Rc<LoopState>) {
     for (key, task) in state.queues(|queues| queues.tasks.all(state.id)) {
         let outer = enter_context(state, task.header());
-        report_pending(state, task.header());
+        report_pending(state, &task);
         // A running task would refuse, but a running loop is not closed.
         task.kill();
         state.report_drop_panic(&task);
@@ -130,7 +129,8 @@ impl LoopState {
 
 /// Reports a task that the loop ends before it has ended by itself, unless the program's end has reported it already.
 /// While a panic unwinds through the loop's owner, unfinished tasks are expected and not reported.
-fn report_pending(state: &LoopState, header: &Header) {
+fn report_pending(state: &Rc<LoopState>, task: &AnyTask) {
+    let header = task.header();
     let named = header.peek_cold(|cold| cold.named_unended);
     if named == Some(true) || header.state.is_done() || std::thread::panicking() {
         return;
@@ -139,10 +139,5 @@ fn report_pending(state: &LoopState, header: &Header) {
     if state.counts.pending.get() > MOST_IN_CLOSE && state.handler().is_none() {
         return;
     }
-    state.report(ExceptionContext {
-        message: "Task was destroyed but it is pending!".to_owned(),
-        task: Some(header.name()),
-        location: Some(header.location()),
-        ..ExceptionContext::default()
-    });
+    state.report(state.about_task(task, "Task was destroyed but it is pending!"));
 }

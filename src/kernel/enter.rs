@@ -45,7 +45,7 @@ use crate::kernel::events::default_handler;
 use crate::kernel::inline_fn::SendFn;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::observation::{begin, end};
-use crate::kernel::report::{ExceptionContext, drop_quietly};
+use crate::kernel::report::{ExceptionContext, FailedHandle, drop_quietly};
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
@@ -144,10 +144,16 @@ impl Entry<'_> {
 
     #[cold]
     fn report(&self, payload: Box<dyn Any + Send>) {
+        let location = self.location;
         self.state.report(ExceptionContext {
             message: self.callee.failure(),
             panic: Some(Panicked::new(payload)),
-            location: Some(self.location),
+            location: Some(location),
+            handle: self
+                .callee
+                .is_callback()
+                .then_some(FailedHandle { location }),
+            subject: self.callee.transport(),
             ..ExceptionContext::default()
         });
     }
@@ -269,7 +275,8 @@ pub(crate) fn observed_step(
 /// Makes a task's context the current one. Returns the caller's context, for [`leave_context`].
 #[inline]
 pub(crate) fn enter_context(state: &LoopState, header: &Header) -> Option<Context> {
-    let own = header.peek_cold(|cold| cold.context.take()).flatten();
+    // The task keeps a reference, so that it can be asked for its context meanwhile.
+    let own = header.peek_cold(|cold| cold.context.clone()).flatten();
     state.swap_context(own)
 }
 
@@ -286,9 +293,11 @@ pub(crate) fn leave_context(state: &LoopState, header: &Header, outer: Option<Co
 #[inline(never)]
 fn keep_context(state: &LoopState, header: &Header, own: Context) {
     if !header.state.is_done() {
-        header.with_cold(|cold| cold.context = Some(own));
-        return;
+        let former = header.with_cold(|cold| cold.context.replace(own));
+        return state.catch_panic(CONTEXT_DROPPED, || drop(former));
     }
+    let kept = header.peek_cold(|cold| cold.context.take());
+    state.catch_panic(CONTEXT_DROPPED, || drop(kept));
     // A runner passes the context of one main future to the next.
     let unneeded = if header.slot.get() == ROOT_SLOT && state.root.keeps_context.get() {
         state.root.context.replace(Some(own))

@@ -1,8 +1,8 @@
 //! What the crate says through `tracing`: one function for each event, all of the target `callsoon`.
 //!
 //! Where no subscriber listens, the event is a line on standard error, so that debug mode and the failures that no code
-//! handles are heard in a program without one. A subscriber is user code, and its panic is ignored; so is a closed
-//! standard error, since a warning must not become a second failure. The one event that is not here is that of the
+//! handles are heard in a program without one. A subscriber is user code, and its panic is ignored, but for that of the default
+//! handler; so is a closed standard error, since a warning must not become a second failure. The one event that is not here is that of the
 //! inbox, which is compiled into its model's tests alone. [`docs::events`](crate::docs::events) is the table of all of
 //! them, and a test holds it to this file.
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tracing::dispatcher::get_default;
 use tracing::subscriber::NoSubscriber;
 
-use crate::kernel::report::{ExceptionContext, run_quietly};
+use crate::kernel::report::{ExceptionContext, catch, drop_quietly, run_quietly};
 
 /// Where something was created.
 type Place = &'static Location<'static>;
@@ -26,21 +26,38 @@ pub(crate) const MOST_IN_CLOSE: u64 = 20;
 /// Sends an event to the subscriber of this thread, or writes the line where there is none.
 #[cold]
 fn tell(event: impl FnOnce(), line: fmt::Arguments<'_>) {
-    run_quietly(|| {
-        if get_default(|subscriber| subscriber.is::<NoSubscriber>()) {
-            let _ = writeln!(std::io::stderr(), "callsoon: {line}");
-        } else {
-            event();
-        }
-    });
+    run_quietly(|| send(event, line));
 }
 
-/// The default exception handler: logs one error.
+/// Does the same for a caller that catches the panic of a subscriber.
+fn send(event: impl FnOnce(), line: fmt::Arguments<'_>) {
+    if get_default(|subscriber| subscriber.is::<NoSubscriber>()) {
+        let _ = writeln!(std::io::stderr(), "callsoon: {line}");
+    } else {
+        event();
+    }
+}
+
+/// The default exception handler: logs one error. If that panics, as by a subscriber of the program's, both failures are
+/// written to standard error.
+#[cold]
 pub(crate) fn default_handler(context: &ExceptionContext) {
-    tell(
-        || tracing::error!(target: "callsoon", "{context}"),
-        format_args!("{context}"),
+    let log = || {
+        send(
+            || tracing::error!(target: "callsoon", "{context}"),
+            format_args!("{context}"),
+        );
+    };
+    let Some(panicked) = catch(log) else {
+        return;
+    };
+    // Formatting the whole report is user code, which may be what has just panicked.
+    let message = &context.message;
+    let _ = writeln!(
+        std::io::stderr(),
+        "callsoon: Exception in the default exception handler; {panicked}; it was told of: {message}"
     );
+    drop_quietly(panicked);
 }
 
 /// One call of user code held up all others.

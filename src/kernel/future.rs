@@ -15,9 +15,10 @@ use std::task::Waker;
 use crate::error::{CancelOrigin, Cancellation, FutureError, InvalidState};
 use crate::kernel::callee::Callee;
 use crate::kernel::cancel::node::NodeKey;
+use crate::kernel::context::Context;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::report::ExceptionContext;
+use crate::kernel::report::{ExceptionContext, FailedFuture};
 use crate::kernel::task::reference::CallbackId;
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 
@@ -136,6 +137,18 @@ impl<T> Future<T> {
             *self.shared.stage.borrow(),
             Stage::Done(Err(FutureError::Cancelled(_)))
         )
+    }
+
+    /// Returns the loop that the future belongs to.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// let future = event_loop.create_future::<()>();
+    /// assert!(!future.event_loop().is_closed());
+    /// ```
+    #[doc(alias = "get_loop")]
+    pub fn event_loop(&self) -> LoopHandle {
+        LoopHandle::of(&self.shared.state)
     }
 
     /// Sets the future's value.
@@ -323,9 +336,19 @@ impl<T: 'static> Future<T> {
     /// ```
     #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> CallbackId {
+        self.listen(self.shared.state.copy_context(), callback)
+    }
+
+    /// Adds a done callback that runs in a given context.
+    #[track_caller]
+    #[inline(always)]
+    pub(crate) fn listen(
+        &self,
+        context: Option<Context>,
+        callback: impl FnOnce(&Self) + 'static,
+    ) -> CallbackId {
         let location = Location::caller();
         let id = CallbackId::next(&self.shared.state);
-        let context = self.shared.state.copy_context();
         let queue = move |future: &Self| {
             let future = future.clone();
             let handle = LoopHandle::of(&future.shared.state);
@@ -420,6 +443,10 @@ impl<T> Drop for Shared<T> {
                 message: "Future exception was never retrieved".to_owned(),
                 exception: Some(Rc::clone(error)),
                 location: Some(self.location),
+                future: Some(FailedFuture {
+                    exception: Rc::clone(error),
+                    location: self.location,
+                }),
                 ..ExceptionContext::default()
             });
         }

@@ -1,7 +1,7 @@
 //! The hooks of a loop: the exception handler, called with each failure, and the task hook, called with each new task.
 //!
 //! Both are user code. They are called with nothing borrowed, they may replace themselves meanwhile, and a panic of
-//! theirs does not stop the loop: if the handler panics, the default handler gets both reports.
+//! theirs does not stop the loop: if the handler panics, the default handler gets one report of both failures.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,8 +12,11 @@ use crate::kernel::events::default_handler;
 use crate::kernel::loop_state::{LoopState, Phase, TaskHook};
 use crate::kernel::report::{ExceptionContext, ReportHandler, drop_quietly};
 use crate::kernel::task::any_task::AnyTask;
-use crate::kernel::task::header::Header;
 use crate::kernel::task::key::Key;
+use crate::kernel::task::waker::current;
+
+/// What a report says of a panic in the destructor of a future, a context or a result, as its task ends.
+const DROP_PANIC: &str = "Exception in a destructor while its task ended";
 
 impl LoopState {
     /// Sets the exception handler. Returns the handler that the caller has to drop with nothing borrowed: the former
@@ -67,15 +70,14 @@ impl LoopState {
         };
         let call = AssertUnwindSafe(|| handler.report(context));
         if let Err(payload) = catch_unwind(call) {
-            let text = "Exception in the exception handler, which was told of the following";
             let second = ExceptionContext {
-                message: text.to_owned(),
+                message: "Exception in the exception handler".to_owned(),
                 panic: Some(Panicked::new(payload)),
+                context: Some(Box::new(context.clone())),
                 ..ExceptionContext::default()
             };
             default_handler(&second);
             drop_quietly(second);
-            default_handler(context);
         }
         // This is the last reference if the handler has replaced itself.
         drop_quietly(handler);
@@ -99,34 +101,81 @@ impl LoopState {
     }
 
     /// Reports the drop panic of a task that has ended, if there was one.
-    pub(crate) fn report_drop_panic(&self, task: &AnyTask) {
-        let header = task.header();
-        let Some(payload) = header.peek_cold(|cold| cold.drop_panic.take()).flatten() else {
-            return;
-        };
-        let message = "Exception in a destructor while its task ended";
-        self.report(of_task(header, message, Panicked::new(payload)));
+    pub(crate) fn report_drop_panic(self: &Rc<Self>, task: &AnyTask) {
+        if let Some(payload) = task.header().take_drop_panic() {
+            self.report(self.about_panic(task, DROP_PANIC, Panicked::new(payload)));
+        }
     }
 
     /// Reports a task's panic in that task's context, so that the handler sees its variables.
     #[cold]
-    pub(crate) fn report_in_context_of(&self, header: &Header, message: &str, panic: Panicked) {
-        let own = header.peek_cold(|cold| cold.context.take()).flatten();
-        let outer = self.swap_context(own);
-        self.report(of_task(header, message, panic));
+    pub(crate) fn report_in_context_of(
+        self: &Rc<Self>,
+        task: &AnyTask,
+        message: &str,
+        panic: Panicked,
+    ) {
+        let own = task.header().peek_cold(|cold| cold.context.take());
+        let outer = self.swap_context(own.flatten());
+        self.report(self.about_panic(task, message, panic));
         let own = self.swap_context(outer);
         let message = "Exception in the destructor of a context";
         self.catch_panic(message, || drop(own));
     }
+
+    /// Makes a report about a task.
+    #[cold]
+    pub(crate) fn about_task(self: &Rc<Self>, task: &AnyTask, message: &str) -> ExceptionContext {
+        let header = task.header();
+        let reported = ReportedTask {
+            task: task.clone(),
+            state: Rc::clone(self),
+            key: self.key_of(header),
+        };
+        ExceptionContext {
+            message: message.to_owned(),
+            task: Some(header.name()),
+            location: Some(header.location()),
+            subject: Some(Rc::new(reported)),
+            ..ExceptionContext::default()
+        }
+    }
+
+    /// Makes a report about a task's panic.
+    #[cold]
+    pub(crate) fn about_panic(
+        self: &Rc<Self>,
+        task: &AnyTask,
+        message: &str,
+        panic: Panicked,
+    ) -> ExceptionContext {
+        ExceptionContext {
+            panic: Some(panic),
+            ..self.about_task(task, message)
+        }
+    }
 }
 
-/// Makes a report about a task's panic.
-pub(crate) fn of_task(header: &Header, message: &str, panic: Panicked) -> ExceptionContext {
-    ExceptionContext {
-        message: message.to_owned(),
-        panic: Some(panic),
-        exception: None,
-        task: Some(header.name()),
-        location: Some(header.location()),
+/// Does the same as [`LoopState::report_drop_panic`] for the loop that this thread runs.
+#[inline]
+pub(crate) fn report_drop_panic(task: &AnyTask) {
+    if let Some(payload) = task.header().take_drop_panic() {
+        report_panic_of(task, DROP_PANIC, Panicked::new(payload));
     }
+}
+
+/// Reports a task's panic to the loop that this thread runs, of which the report holds a reference. Only turns call it, so
+/// there is one.
+#[cold]
+pub(crate) fn report_panic_of(task: &AnyTask, message: &str, panicked: Panicked) {
+    if let Some(state) = current() {
+        state.report(state.about_panic(task, message, panicked));
+    }
+}
+
+/// The task of a report: what `TaskRef`, which is above this module, is made of.
+pub(crate) struct ReportedTask {
+    pub(crate) task: AnyTask,
+    pub(crate) state: Rc<LoopState>,
+    pub(crate) key: Key,
 }

@@ -188,7 +188,7 @@ pub use context::Context;
 pub use future::Future;
 pub use local::LoopLocal;
 pub use loop_handle::{ExceptionHandler, LoopHandle};
-pub use report::ExceptionContext;
+pub use report::{ExceptionContext, FailedFuture, FailedHandle};
 pub use task::handle::Task;
 pub use task::reference::{CallbackId, TaskId, TaskRef};
 pub use wait::wait_kind::WaitKind;

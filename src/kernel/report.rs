@@ -25,7 +25,7 @@ use crate::error::Panicked;
 /// assert_eq!(*seen.borrow(), ["Exception in callback"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ExceptionContext {
     /// One line that says what happened.
@@ -34,10 +34,18 @@ pub struct ExceptionContext {
     pub panic: Option<Panicked>,
     /// The error, if it was one.
     pub exception: Option<Rc<dyn Error>>,
-    /// The name of the task that failed.
+    /// The name of the task that failed. The task itself is [`task_ref`](Self::task_ref).
     pub task: Option<String>,
     /// Where the failing task, future or callback was created.
     pub location: Option<&'static Location<'static>>,
+    /// The future, if its error was never retrieved.
+    pub future: Option<FailedFuture>,
+    /// The callback, if one has failed: of the loop, of a timer or of a descriptor.
+    pub handle: Option<FailedHandle>,
+    /// What the exception handler was told of when it panicked. This report is then about the handler.
+    pub context: Option<Box<ExceptionContext>>,
+    /// The task or the transport. Modules that know its type read it.
+    pub(crate) subject: Option<Rc<dyn Any>>,
 }
 
 impl ExceptionContext {
@@ -52,6 +60,83 @@ impl ExceptionContext {
             message: message.into(),
             ..Self::default()
         }
+    }
+}
+
+/// A future whose error was never retrieved, as a report describes it: the last handle of the future itself was just
+/// dropped.
+///
+/// ```
+/// # let event_loop = callsoon::doctest::event_loop();
+/// event_loop.set_exception_handler(|_, context| {
+///     let future = context.future.as_ref().unwrap();
+///     assert_eq!(future.exception().to_string(), "no route");
+/// });
+/// event_loop.create_future::<()>().set_exception("no route").unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct FailedFuture {
+    pub(crate) exception: Rc<dyn Error>,
+    pub(crate) location: &'static Location<'static>,
+}
+
+impl FailedFuture {
+    /// Returns the error that was never retrieved.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// event_loop.set_exception_handler(|_, context| {
+    ///     let error = context.future.as_ref().unwrap().exception();
+    ///     assert!(error.is::<std::fmt::Error>());
+    /// });
+    /// event_loop.create_future::<()>().set_exception(std::fmt::Error).unwrap();
+    /// ```
+    pub fn exception(&self) -> &(dyn Error + 'static) {
+        &*self.exception
+    }
+
+    /// Returns where the future was created.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// event_loop.set_exception_handler(|_, context| {
+    ///     assert!(context.future.as_ref().unwrap().location().line() > 0);
+    /// });
+    /// event_loop.create_future::<()>().set_exception("no route").unwrap();
+    /// ```
+    pub fn location(&self) -> &'static Location<'static> {
+        self.location
+    }
+}
+
+/// A callback that has panicked, as a report describes it. There is nothing left to cancel.
+///
+/// ```
+/// # let event_loop = callsoon::doctest::event_loop();
+/// # std::panic::set_hook(Box::new(|_| ()));
+/// event_loop.set_exception_handler(|_, context| assert!(context.handle.is_some() && context.future.is_none()));
+/// event_loop.call_soon(|| panic!("oops"));
+/// event_loop.run_until_complete(callsoon::yield_now()).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct FailedHandle {
+    pub(crate) location: &'static Location<'static>,
+}
+
+impl FailedHandle {
+    /// Returns where the callback was scheduled or registered.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// # std::panic::set_hook(Box::new(|_| ()));
+    /// event_loop.set_exception_handler(|_, context| {
+    ///     assert!(context.handle.as_ref().unwrap().location().line() > 0);
+    /// });
+    /// event_loop.call_soon(|| panic!("oops"));
+    /// event_loop.run_until_complete(callsoon::yield_now()).unwrap();
+    /// ```
+    pub fn location(&self) -> &'static Location<'static> {
+        self.location
     }
 }
 
@@ -70,6 +155,9 @@ impl fmt::Display for ExceptionContext {
         if let Some(exception) = &self.exception {
             write!(f, "; exception: {exception}")?;
         }
+        if let Some(context) = &self.context {
+            write!(f, "; it was told of: {context}")?;
+        }
         Ok(())
     }
 }
@@ -81,6 +169,12 @@ pub(crate) trait ReportHandler {
 
     /// Returns the whole, from which the program's handler can be taken again.
     fn as_any(&self) -> &dyn Any;
+}
+
+/// Runs user code whose panic the caller tells by other means than a report.
+pub(crate) fn catch(user_code: impl FnOnce()) -> Option<Panicked> {
+    let caught = catch_unwind(AssertUnwindSafe(user_code));
+    caught.err().map(Panicked::new)
 }
 
 /// Runs user code whose panic is ignored, such as a tracing subscriber's. The payload of the panic may panic when it is

@@ -22,7 +22,7 @@ use crate::kernel::context::Context as LoopContext;
 use crate::kernel::enter::{
     enter_context, leave_context, observed_step, plain_step, run_callback, run_queued,
 };
-use crate::kernel::handlers::of_task;
+use crate::kernel::handlers::{report_drop_panic, report_panic_of};
 use crate::kernel::io::call_observer::{call_observer, survive};
 use crate::kernel::io::fd_ops::{queue_fired, run_fd_callback};
 use crate::kernel::io::reactor::Woken;
@@ -343,12 +343,12 @@ fn end_in_context(
     if !header.state.is_done() {
         return leave_context(state, header, outer);
     }
-    if header.state.is_panicked() && !header.state.is_abandoned() {
-        // If the panic is never retrieved, the drop of the handle reports it in this context.
-        if let Some(own) = state.peek_context() {
-            header.with_cold(|cold| cold.context = Some(own));
-        }
-    }
+    let keeps = header.state.is_panicked() && !header.state.is_abandoned();
+    // If a panic is never retrieved, the drop of the handle reports it in this context.
+    let own = keeps.then(|| state.peek_context()).flatten();
+    let former = header.replace_context(own);
+    // This is not the last reference, unless the task ends inside another context.
+    state.catch_panic("Exception in the destructor of a context", || drop(former));
     end_step(state, task, key, step);
     let own = state.swap_context(outer);
     state.catch_panic("Exception in the destructor of a context", || drop(own));
@@ -422,7 +422,7 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
     let step = observed_step(state, key, &task, |context| root.step(context));
     if step == Step::DoneOwing {
         announce_end(state, task.header());
-        state.report_drop_panic(&task);
+        report_drop_panic(&task);
         let ended = state.root.task.borrow_mut().take();
         drop(ended);
         // The run ends when the ready queue has got to this entry: the batch in which the root ended is finished.
@@ -439,7 +439,7 @@ fn finish(state: &LoopState, task: &AnyTask, key: Key) {
     let Some((task, _)) = state.remove_ended(key) else {
         return;
     };
-    state.report_drop_panic(&task);
+    report_drop_panic(&task);
     if task.header().state.is_abandoned() {
         drop_abandoned(state, task);
     }
@@ -453,7 +453,7 @@ fn drop_abandoned(state: &LoopState, task: AnyTask) {
             drop_quietly(panicked);
         } else {
             // The task's context is the current one, if there is one.
-            state.report(of_task(task.header(), NEVER_RETRIEVED, panicked));
+            report_panic_of(&task, NEVER_RETRIEVED, panicked);
         }
     }
     let (serial, location) = (task.header().serial.get(), task.header().location());
@@ -461,9 +461,9 @@ fn drop_abandoned(state: &LoopState, task: AnyTask) {
         state.report(ExceptionContext {
             message: "Exception in the destructor of a result that nobody awaited".to_owned(),
             panic: Some(Panicked::new(payload)),
-            exception: None,
             task: Some(format!("Task-{serial}")),
             location: Some(location),
+            ..ExceptionContext::default()
         });
     }
 }

@@ -7,6 +7,7 @@
 //! ```
 //! A grandchild may hold a pipe open after the child's exit. Then `process_exited` comes long before `connection_lost`.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
@@ -14,8 +15,10 @@ use std::panic::Location;
 use std::process::ExitStatus;
 use std::rc::Rc;
 
+use crate::kernel::callee::Reported;
 use crate::kernel::context::Context;
 use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::report::ExceptionContext;
 use crate::process::child::Watched;
 use crate::transport::protocol::Transport;
 
@@ -124,6 +127,29 @@ pub(crate) struct Subprocess {
 #[derive(Clone)]
 pub struct SubprocessTransport {
     pub(crate) subprocess: Rc<Subprocess>,
+}
+
+impl Reported for SubprocessTransport {
+    #[cold]
+    fn reported(&self) -> Rc<dyn Any> {
+        Rc::new(self.clone())
+    }
+}
+
+impl ExceptionContext {
+    /// Returns the transport of the child whose protocol has panicked.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// event_loop.set_exception_handler(|_, context| {
+    ///     if let Some(transport) = context.subprocess_transport() {
+    ///         eprintln!("child {}: {context}", transport.pid());
+    ///     }
+    /// });
+    /// ```
+    pub fn subprocess_transport(&self) -> Option<&SubprocessTransport> {
+        self.subject.as_ref()?.downcast_ref()
+    }
 }
 
 impl SubprocessTransport {

@@ -168,7 +168,7 @@ impl SubprocessTransport {
         let handle = self.handle();
         let entry = Entry {
             state: &handle.state,
-            callee: Callee::SubprocessProtocol(name),
+            callee: Callee::SubprocessProtocol(name, self),
             location: self.subprocess.location,
         };
         let context = InContext::Of(&self.subprocess.context);

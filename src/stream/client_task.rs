@@ -77,14 +77,23 @@ where
     })
 }
 
-/// Reports the failure of a client, to the loop that runs it.
+/// Reports the failure of a client, to the loop that runs it, with the client's task. The place is the server's.
 #[cold]
-fn report(mut context: ExceptionContext, location: &'static Location<'static>) {
-    context.message = "Unhandled exception in client_connected_cb".to_owned();
-    context.location = Some(location);
-    if let Some(state) = current() {
-        state.report(context);
-    }
+fn report(context: ExceptionContext, location: &'static Location<'static>) {
+    let Some(state) = current() else {
+        return;
+    };
+    let message = "Unhandled exception in client_connected_cb";
+    let about = match state.task(state.current_task.get()) {
+        Some(task) => state.about_task(&task, message),
+        None => ExceptionContext::new(message),
+    };
+    state.report(ExceptionContext {
+        panic: context.panic,
+        exception: context.exception,
+        location: Some(location),
+        ..about
+    });
 }
 
 /// Runs a client's future to its end, which may be a panic.

@@ -66,7 +66,7 @@ impl Transport {
         let protocol = connection.protocol.borrow().clone().ok_or(Failed)?;
         let entry = Entry {
             state: &connection.handle.state,
-            callee: Callee::Protocol(method),
+            callee: Callee::Protocol(method, self),
             location: connection.location,
         };
         let context = InContext::Of(&connection.context);

@@ -2,10 +2,13 @@
 //!
 //! The two name each other, so they are declared here together. The methods of a transport are in `transport.rs`.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
 
+use crate::kernel::callee::Reported;
+use crate::kernel::report::ExceptionContext;
 use crate::transport::connection::{Connection, State};
 
 /// What a program does with a connection. Every method does nothing by default.
@@ -202,6 +205,29 @@ impl<P: Protocol + ?Sized> Protocol for Rc<P> {
 #[derive(Clone)]
 pub struct Transport {
     pub(crate) connection: Rc<Connection<dyn Protocol>>,
+}
+
+impl Reported for Transport {
+    #[cold]
+    fn reported(&self) -> Rc<dyn Any> {
+        Rc::new(self.clone())
+    }
+}
+
+impl ExceptionContext {
+    /// Returns the transport whose protocol has panicked.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// event_loop.set_exception_handler(|_, context| {
+    ///     if let Some(transport) = context.transport() {
+    ///         eprintln!("{:?}: {context}", transport.peername());
+    ///     }
+    /// });
+    /// ```
+    pub fn transport(&self) -> Option<&Transport> {
+        self.subject.as_ref()?.downcast_ref()
+    }
 }
 
 impl fmt::Debug for Transport {

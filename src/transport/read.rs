@@ -113,7 +113,7 @@ impl Transport {
         let method = Cell::new("get_buffer");
         let entry = Entry {
             state: &connection.handle.state,
-            callee: Callee::ProtocolStep(&method),
+            callee: Callee::ProtocolStep(&method, self),
             location: connection.location,
         };
         let context = InContext::Of(&connection.context);

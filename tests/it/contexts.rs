@@ -27,7 +27,7 @@ fn a_variable_has_its_default_until_it_is_set_and_after_it_was_reset() {
                 assert_eq!((DEPTH.get(), copy_context().len()), (Some(7), 0));
             })
             .unwrap();
-        assert_eq!(DEPTH.get(), Some(7), "outside a loop there is no context");
+        assert_eq!(DEPTH.get(), Some(7), "the thread's context is another");
     });
 }
 
@@ -210,17 +210,6 @@ fn values_are_dropped_with_the_last_context_that_holds_them() {
         trace.expect([]);
         event_loop.close().unwrap();
         trace.expect([PENDING, "drop a pending task's"]);
-    });
-}
-
-#[test]
-fn a_variable_is_set_inside_a_loop_only() {
-    audited(|| {
-        let text = crate::support::panic_text(|| USER.set("nobody"));
-        assert!(text.starts_with("no running event loop"), "{text}");
-        let entered = crate::support::panic_text(|| Context::new().run(|| ()));
-        assert!(entered.starts_with("no running event loop"), "{entered}");
-        assert!(copy_context().is_empty());
     });
 }
 

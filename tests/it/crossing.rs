@@ -14,7 +14,7 @@ use callsoon::{
 };
 
 use crate::support::{
-    Trace, audited, complete, end_default_executor, on_real_time, panic_text, real_loop, watched,
+    Trace, audited, complete, end_default_executor, on_real_time, real_loop, watched,
 };
 
 static USER: ContextVar<String> = ContextVar::new("user").crossing();
@@ -72,15 +72,21 @@ fn what_a_job_sets_is_its_own() {
             (USER.get().as_deref(), HOME.get()),
             (Some("ann"), Some("nowhere"))
         );
-        // A job that has nothing with it may set nothing, as before.
-        let text = run_in_executor(None, || panic_text(|| USER.set("nobody's".to_owned())));
-        let text = text.await.unwrap();
-        assert!(text.starts_with("no running event loop"), "{text}");
+        // A job that has nothing with it has the context of its thread.
+        let alone = run_in_executor(None, || {
+            let before = USER.set("the thread's".to_owned());
+            let inside = USER.get();
+            USER.reset(before);
+            (inside, USER.get())
+        });
+        let alone = alone.await.unwrap();
+        assert_eq!(alone, (Some("the thread's".to_owned()), None));
+        assert_eq!(USER.get().as_deref(), Some("ann"));
     });
 }
 
 #[test]
-fn a_loop_inside_a_job_has_contexts_of_its_own() {
+fn a_loop_inside_a_job_begins_with_a_copy_of_the_job_s_context() {
     on_a_loop(async || {
         USER.set("ann".to_owned());
         let seen = to_thread(|| {
@@ -91,7 +97,8 @@ fn a_loop_inside_a_job_has_contexts_of_its_own() {
             });
             (inner.unwrap(), USER.get())
         });
-        assert_eq!(seen.await.unwrap(), (None, Some("ann".to_owned())));
+        let ann = || Some("ann".to_owned());
+        assert_eq!(seen.await.unwrap(), (ann(), ann()));
     });
 }
 

@@ -13,12 +13,14 @@ mod callbacks_captured; // what a callback captures arrives whole, or is dropped
 mod clocks; // what time it is on either clock, and how long a turn may wait
 mod clocks_moved; // a clock that the program moves, in a run, between turns and in guest mode
 mod contexts; // a context variable has the value of the context, in tasks, callbacks and timers
+mod contexts_given; // a callback runs in the context that it was given, and a thread has a context outside its loops
 mod debug_mode; // debug mode reports slow callbacks and forgotten tasks, and changes nothing else
 mod embedding; // what a host asks of a loop that it embeds
 mod exception_handler; // every failure that no code handles reaches the exception handler once
 mod guest_mode; // another loop drives ours by `turn` and a descriptor
 mod inspect_graph; // who waits for what: each kind of wait, circles, and what is known without notes
 mod inspect_socket; // the inspector: what it answers, whom it serves, and what it leaves
+mod introspection; // tasks, futures, handles and reports say what they are and what has failed
 mod lifecycle; // running, stopping and closing, in every order
 mod loop_metrics; // what a loop counts and measures of itself
 mod misuse; // calls without a running loop, or on a closed one, say so
@@ -35,6 +37,7 @@ mod awaits_set_aside; // a task that was polled and set aside is no longer waite
 mod budgets; // which operations let other tasks run, and after how many
 mod futures; // a future has one result, set once, for all awaiters
 mod futures_awaited; // in which order awaiters resume, and what a cancelled one leaves
+mod shared_tasks; // several awaits of one task, each with a result of its own
 mod tasks; // when tasks run, what they give, how they end
 mod tasks_cancelled; // when a cancellation acts, and what wins over it
 mod tasks_polled; // tasks are polled by their wakers alone, whatever combinators do

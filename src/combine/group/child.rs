@@ -13,6 +13,7 @@ use crate::combine::group::error::{Failure, FailureCause, Outcome};
 use crate::combine::group::state::{GroupState, Slot};
 use crate::error::{CancelOrigin, Cancellation, Panicked};
 use crate::kernel::task::cell::Held;
+use crate::kernel::task::reference::TaskRef;
 
 /// The part of the wrapper beside the child's future.
 pub(crate) struct Child {
@@ -44,6 +45,11 @@ impl Child {
         let failure = Failure {
             task: task.as_ref().map(|task| task.header().name()),
             location: task.as_ref().map(|task| task.header().location()),
+            task_ref: task.map(|task| TaskRef {
+                task,
+                state: Rc::clone(state),
+                key,
+            }),
             cause,
         };
         self.group_state.fail(failure, self.index);

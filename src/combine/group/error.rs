@@ -5,6 +5,7 @@ use std::fmt;
 use std::panic::Location;
 
 use crate::error::Panicked;
+use crate::kernel::task::reference::TaskRef;
 
 /// What a child or the body of a [`task_group`](crate::task_group) may return: `()`, or a `Result` whose `Err` makes
 /// the group fail.
@@ -184,6 +185,7 @@ impl Error for GroupError {
 #[derive(Debug)]
 pub struct Failure {
     pub(crate) task: Option<String>,
+    pub(crate) task_ref: Option<TaskRef>,
     pub(crate) location: Option<&'static Location<'static>>,
     pub(crate) cause: FailureCause,
 }
@@ -218,6 +220,19 @@ impl Failure {
     /// ```
     pub fn task(&self) -> Option<&str> {
         self.task.as_deref()
+    }
+
+    /// Returns the child's task, which has ended by the time that the group has; `None` for the body.
+    ///
+    /// ```
+    /// # use callsoon::{run, task_group};
+    /// run(async {
+    ///     let error = task_group(async |group| { group.create_task(async { Err::<(), _>("no") }); }).await.unwrap_err();
+    ///     assert!(error.failures()[0].task_ref().unwrap().done());
+    /// }).unwrap();
+    /// ```
+    pub fn task_ref(&self) -> Option<&TaskRef> {
+        self.task_ref.as_ref()
     }
 
     /// Returns where the child was created; `None` for the body.

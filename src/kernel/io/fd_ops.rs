@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::error::LoopClosed;
 use crate::kernel::callee::Callee;
+use crate::kernel::context::Context as LoopContext;
 use crate::kernel::enter::{Entry, InContext};
 use crate::kernel::io::fd_table::{Callback, CallbackKey};
 use crate::kernel::io::readiness::Direction;
@@ -32,10 +33,10 @@ impl LoopHandle {
         &self,
         fd: Descriptor,
         direction: Direction,
+        context: Option<LoopContext>,
         callback: Box<dyn FnMut()>,
     ) -> io::Result<()> {
         let state = &self.state;
-        let context = state.copy_context();
         let callback = Callback::new(callback, context, Location::caller());
         if state.is_closed() {
             state.catch_panic(REMOVED, || drop(callback));

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::error::{Cancellation, InvalidState, TaskError};
+use crate::error::{Cancellation, InvalidState, NoException, Panicked, TaskError};
 use crate::kernel::callback::refuse;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::context::Context as LoopContext;
@@ -251,9 +251,39 @@ impl<T: 'static> Task<T> {
     /// assert_eq!(error.panicked().unwrap().message(), "out of paper");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[doc(alias = "exception")]
     pub fn panicked(&self) -> bool {
         self.cell.task().header().state.is_panicked()
+    }
+
+    /// Returns the panic that ended the task, or `None` if it ended by a value. Nothing is taken: an await still returns
+    /// the panic. Asking counts as reading, so the panic is not reported any more.
+    ///
+    /// # Errors
+    /// [`NoException`]: the task has not ended, or was cancelled, or its panic was moved out before.
+    ///
+    /// # Differences from asyncio
+    /// A task fails by a panic. An `Err` that its future returns is a value, which [`result`](Self::result) gives.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// let task = event_loop.create_task(async { panic!("out of paper") });
+    /// assert_eq!(task.exception().unwrap_err(), callsoon::NoException::InvalidState);
+    /// event_loop.run_until_complete(callsoon::yield_now()).unwrap();
+    /// assert_eq!(task.exception().unwrap().unwrap().message(), "out of paper");
+    /// ```
+    pub fn exception(&self) -> Result<Option<Panicked>, NoException> {
+        let header = self.cell.task().header();
+        if !header.state.is_done() {
+            return Err(NoException::InvalidState);
+        }
+        if header.state.is_cancelled() {
+            return Err(NoException::Cancelled);
+        }
+        if header.state.is_panicked() {
+            self.forgive();
+            return header.panicked().map(Some).ok_or(NoException::Taken);
+        }
+        Ok(None)
     }
 
     /// Moves the result out without awaiting.
@@ -293,6 +323,43 @@ impl<T: 'static> Task<T> {
     /// ```
     pub fn name(&self) -> String {
         self.cell.task().header().name()
+    }
+
+    /// Renames the task. See [`TaskRef::set_name`].
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// event_loop.create_task(async {}).set_name("janitor");
+    /// assert_eq!(event_loop.all_tasks()[0].name(), "janitor");
+    /// ```
+    pub fn set_name(&self, name: impl Into<String>) {
+        self.as_ref().set_name(name);
+    }
+
+    /// Returns the context in which the task runs. See [`TaskRef::context`].
+    ///
+    /// ```
+    /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
+    /// callsoon::run(async {
+    ///     let task = callsoon::create_task(async { USER.get() });
+    ///     task.context().run(|| { USER.set("ann"); });
+    ///     assert_eq!(task.await.unwrap(), Some("ann"));
+    /// }).unwrap();
+    /// ```
+    #[doc(alias = "get_context")]
+    pub fn context(&self) -> LoopContext {
+        self.as_ref().context()
+    }
+
+    /// Returns the loop that runs the task.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// assert!(!event_loop.create_task(async {}).event_loop().is_running());
+    /// ```
+    #[doc(alias = "get_loop")]
+    pub fn event_loop(&self) -> LoopHandle {
+        LoopHandle::of(self.cell.scheduler())
     }
 
     /// Gives the task a context, where the builder had one: that very context, not a copy.
@@ -363,6 +430,15 @@ impl<T> Task<T> {
         self.cell.task().header().state.is_moved()
     }
 
+    /// Forgets who awaits the handle, if it was polled.
+    pub(crate) fn stop_waiting(&self) {
+        let (header, state) = (self.cell.task().header(), self.cell.scheduler());
+        state.drop_await(header.node());
+        header.set_node(NodeKey::NONE);
+        let _ = header.take_waiter(state.id);
+        drop(header.peek_cold(|cold| cold.waiter.take()));
+    }
+
     /// Notes that a failure of the task need not be reported.
     pub(crate) fn forgive(&self) {
         self.cell.task().header().state.note_taken();
@@ -409,7 +485,7 @@ impl<T> Task<T> {
         }
         if let Some(panicked) = header.take_panic() {
             let state = self.cell.scheduler();
-            state.report_in_context_of(header, NEVER_RETRIEVED, panicked);
+            state.report_in_context_of(self.cell.task(), NEVER_RETRIEVED, panicked);
         }
     }
 }

@@ -12,6 +12,7 @@ use std::task::Context;
 
 use crate::error::{Cancellation, Panicked};
 use crate::kernel::cancel::node::NodeKey;
+use crate::kernel::context::Context as LoopContext;
 use crate::kernel::report::drop_quietly;
 use crate::kernel::task::cold_fields::ColdFields;
 use crate::kernel::task::key::Key;
@@ -196,6 +197,24 @@ impl Header {
             return None;
         }
         self.peek_cold(|cold| cold.panicked.take()).flatten()
+    }
+
+    /// Changes the context that the task keeps. Returns the former, for the caller to drop.
+    pub(crate) fn replace_context(&self, context: Option<LoopContext>) -> Option<LoopContext> {
+        match context {
+            Some(context) => self.with_cold(|cold| cold.context.replace(context)),
+            None => self.peek_cold(|cold| cold.context.take()).flatten(),
+        }
+    }
+
+    /// Takes the panic of a destructor that ran as the task ended.
+    pub(crate) fn take_drop_panic(&self) -> Option<Box<dyn Any + Send>> {
+        self.peek_cold(|cold| cold.drop_panic.take()).flatten()
+    }
+
+    /// Returns the panic of the future, if it was not taken.
+    pub(crate) fn panicked(&self) -> Option<Panicked> {
+        self.peek_cold(|cold| cold.panicked.clone()).flatten()
     }
 
     /// Drops user values by `discard`, and keeps a drop panic for the report. It takes a `dyn`, so it is compiled once

@@ -8,8 +8,11 @@ use std::rc::Rc;
 use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::callback::refuse;
 use crate::kernel::callee::Callee;
+use crate::kernel::context::Context;
+use crate::kernel::handlers::ReportedTask;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Identity, Key};
@@ -135,6 +138,49 @@ impl TaskRef {
         self.task
             .header()
             .with_cold(|cold| cold.name = Some(name.into()));
+    }
+
+    /// Returns the context in which the task runs: that very context, so that what is set in it the task sees. An ended
+    /// task has none, and the result is an empty one of its own.
+    ///
+    /// ```
+    /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
+    /// callsoon::run(async {
+    ///     USER.set("ann");
+    ///     let own = callsoon::current_task().unwrap().context();
+    ///     assert_eq!(own.run(|| USER.get()), Some("ann"));
+    /// }).unwrap();
+    /// ```
+    #[doc(alias = "get_context")]
+    pub fn context(&self) -> Context {
+        let header = self.task.header();
+        let kept = header.peek_cold(|cold| cold.context.clone()).flatten();
+        if let Some(context) = kept.filter(|_| !self.done()) {
+            return context;
+        }
+        if self.done() {
+            return Context::new();
+        }
+        if self.state.current_task.get() == self.key {
+            return self.state.context_for_writing();
+        }
+        self.state.instrumented.set(true);
+        let context = Context::new();
+        header.with_cold(|cold| cold.context = Some(context.clone()));
+        context
+    }
+
+    /// Returns the loop that runs the task.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// event_loop.create_task(async {}).detach();
+    /// event_loop.all_tasks()[0].event_loop().stop();
+    /// event_loop.run_forever().unwrap();
+    /// ```
+    #[doc(alias = "get_loop")]
+    pub fn event_loop(&self) -> LoopHandle {
+        LoopHandle::of(&self.state)
     }
 
     /// Returns where the task was created.
@@ -299,20 +345,30 @@ impl TaskRef {
     /// ```
     #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> CallbackId {
+        self.listen(self.state.copy_context(), callback)
+    }
+
+    /// Adds a done callback that runs in a given context.
+    #[track_caller]
+    #[inline(always)]
+    pub(crate) fn listen(
+        &self,
+        context: Option<Context>,
+        callback: impl FnOnce(&TaskRef) + 'static,
+    ) -> CallbackId {
+        let location = Location::caller();
         let header = self.task.header();
         let task = self.clone();
         let handle = LoopHandle::of(&self.state);
         let id = CallbackId::next(&self.state);
         if header.state.is_done() {
-            handle.queue_call(move || callback(&task), Location::caller());
+            handle.queue_call_in(context, move || callback(&task), Callee::Callback, location);
             return id;
         }
         if self.state.is_closed() {
             refuse(&self.state, "add_done_callback");
             return id;
         }
-        let location = Location::caller();
-        let context = self.state.copy_context();
         let queue = move || {
             drop(handle.queue_call_in(context, move || callback(&task), Callee::Callback, location))
         };
@@ -360,6 +416,26 @@ impl LoopState {
             // Not only queued: another loop may drive this one, and is to hear of it.
             wake_key(key);
         }
+    }
+}
+
+impl ExceptionContext {
+    /// Returns the task that failed, or that its loop's close has ended.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// # std::panic::set_hook(Box::new(|_| ()));
+    /// event_loop.set_exception_handler(|_, context| assert!(context.task_ref().unwrap().panicked()));
+    /// event_loop.create_task(async { panic!("oops") }).detach();
+    /// event_loop.run_until_complete(callsoon::yield_now()).unwrap();
+    /// ```
+    pub fn task_ref(&self) -> Option<TaskRef> {
+        let reported = self.subject.as_ref()?.downcast_ref::<ReportedTask>()?;
+        Some(TaskRef {
+            task: reported.task.clone(),
+            state: Rc::clone(&reported.state),
+            key: reported.key,
+        })
     }
 }
 

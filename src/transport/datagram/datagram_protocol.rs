@@ -1,5 +1,6 @@
 //! What a program does with datagrams, a protocol, and what its callbacks are given, a transport.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -7,8 +8,10 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::kernel::callback::TimerHandle;
+use crate::kernel::callee::Reported;
 use crate::kernel::context::Context;
 use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::report::ExceptionContext;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::net::udp::Udp;
 use crate::socket::backoff::Backoff;
@@ -147,4 +150,28 @@ pub(crate) struct Endpoint<K: DatagramKind> {
 #[derive(Clone)]
 pub struct DatagramTransport<K: DatagramKind = Udp> {
     pub(crate) endpoint: Rc<Endpoint<K>>,
+}
+
+impl<K: DatagramKind> Reported for DatagramTransport<K> {
+    #[cold]
+    fn reported(&self) -> Rc<dyn Any> {
+        Rc::new(self.clone())
+    }
+}
+
+impl ExceptionContext {
+    /// Returns the transport of datagrams whose protocol has panicked, if its sockets are of the kind `K`:
+    /// [`Udp`] or `Unix`.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// event_loop.set_exception_handler(|_, context| {
+    ///     if let Some(transport) = context.datagram_transport::<callsoon::net::Udp>() {
+    ///         transport.abort();
+    ///     }
+    /// });
+    /// ```
+    pub fn datagram_transport<K: DatagramKind>(&self) -> Option<&DatagramTransport<K>> {
+        self.subject.as_ref()?.downcast_ref()
+    }
 }

@@ -59,7 +59,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         };
         let entry = Entry {
             state: &endpoint.handle.state,
-            callee: Callee::Protocol(call),
+            callee: Callee::Protocol(call, self),
             location: endpoint.location,
         };
         let context = InContext::Of(&endpoint.context);

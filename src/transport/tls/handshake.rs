@@ -117,7 +117,7 @@ impl Transport {
         let connection = &self.connection;
         let entry = Entry {
             state: &connection.handle.state,
-            callee: Callee::Protocol(what),
+            callee: Callee::Protocol(what, self),
             location: connection.location,
         };
         entry.run(InContext::Of(&connection.context), f)
