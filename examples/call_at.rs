@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use callsoon::{EventLoop, LoopHandle};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 fn say(event_loop: &LoopHandle, start: Instant, what: &str) {
     // Rounded down, since timers are late by a little.
     let passed = (event_loop.time() - start).as_millis() / 100 * 100;
@@ -17,6 +20,7 @@ fn say(event_loop: &LoopHandle, start: Instant, what: &str) {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let event_loop = EventLoop::new()?;
     let start = event_loop.time();
     let at = |milliseconds| start + Duration::from_millis(milliseconds);

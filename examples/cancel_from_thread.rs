@@ -13,6 +13,9 @@ use std::time::Duration;
 
 use callsoon::{TaskRef, create_task, get_running_loop, sleep};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 thread_local! {
     /// The tasks that other threads may cancel, by their numbers.
     static TASKS: RefCell<Vec<TaskRef>> = const { RefCell::new(Vec::new()) };
@@ -26,6 +29,7 @@ fn cancel(number: usize) {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(async {
         let task = create_task(async {
             println!("the task works");

@@ -8,6 +8,9 @@
 use callsoon::create_subprocess_exec;
 use callsoon::process::PIPE;
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn run_children() -> std::io::Result<()> {
     let mut sort = create_subprocess_exec("sort", [""; 0])
         .stdin(PIPE)
@@ -36,6 +39,7 @@ async fn run_children() -> std::io::Result<()> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(run_children())??;
     Ok(())
 }

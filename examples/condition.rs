@@ -15,6 +15,9 @@ use std::rc::Rc;
 use callsoon::sync::{Condition, Lock};
 use callsoon::{RunError, create_task, yield_now};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 type Shelf = Rc<(Lock<u32>, Condition)>;
 
 async fn buy(shelf: Shelf, wanted: u32) {
@@ -27,6 +30,7 @@ async fn buy(shelf: Shelf, wanted: u32) {
 }
 
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         let shelf = Shelf::new((Lock::new(0), Condition::new()));
         let customers = [2, 3].map(|wanted| create_task(buy(shelf.clone(), wanted)));

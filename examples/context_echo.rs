@@ -12,6 +12,9 @@ use std::net::{IpAddr, SocketAddr};
 use callsoon::net::{TcpListener, TcpStream};
 use callsoon::{ContextVar, create_task};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 static CLIENT: ContextVar<IpAddr> = ContextVar::new("client_addr");
 
 /// Reads the address from the context of the task that calls it.
@@ -40,6 +43,7 @@ async fn ask(server: SocketAddr) -> io::Result<String> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;

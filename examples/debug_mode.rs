@@ -12,7 +12,11 @@ use std::time::Duration;
 
 use callsoon::EventLoop;
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let event_loop = EventLoop::new()?;
     event_loop.set_debug(true);
     event_loop.set_slow_callback_duration(Duration::from_millis(100));

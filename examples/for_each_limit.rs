@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use callsoon::{for_each_limit, sleep};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 #[derive(Default)]
 struct Counts {
     open: Cell<u64>,
@@ -27,6 +30,7 @@ async fn read(size: u64, counts: Rc<Counts>) {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let counts = Rc::new(Counts::default());
     callsoon::run(async {
         for_each_limit(0..20, 4, |size| read(size, Rc::clone(&counts))).await

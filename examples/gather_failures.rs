@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use callsoon::{RunError, gather, sleep};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn check(disk: u32) -> u32 {
     sleep(Duration::from_millis(10)).await;
     assert!(disk != 1, "disk {disk} does not answer");
@@ -17,6 +20,7 @@ async fn check(disk: u32) -> u32 {
 }
 
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     // The panic below is a result here; the message of the standard library would be a second report.
     std::panic::set_hook(Box::new(|_| ()));
     callsoon::run(async {

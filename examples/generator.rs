@@ -10,6 +10,9 @@ use std::rc::Rc;
 
 use callsoon::{Queue, RunError, create_task, yield_now};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 /// Generates `count` powers of two. Each waits until the one before is taken.
 fn powers_of_two(count: u32) -> Rc<Queue<u64>> {
     let queue = Rc::new(Queue::new(1));
@@ -28,6 +31,7 @@ fn powers_of_two(count: u32) -> Rc<Queue<u64>> {
 }
 
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         print!("one by one:");
         let values = powers_of_two(5);

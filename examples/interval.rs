@@ -11,7 +11,11 @@ use std::time::Duration;
 
 use callsoon::{RunError, interval, sleep};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         let mut interval = interval(Duration::from_millis(100));
         let start = interval.tick().await;

@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use callsoon::{EventLoop, create_task, sleep_with};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn nested() -> u32 {
     42
 }
@@ -28,6 +31,7 @@ async fn main_coroutine() -> u32 {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let event_loop = EventLoop::new()?;
     let task = event_loop.create_task(main_coroutine());
     let result = event_loop.run_until_complete(task)??;

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use callsoon::{Clock, EventLoop, get_running_loop, sleep, timeout};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn say(start: Instant, what: &str) {
@@ -27,6 +30,7 @@ async fn work(start: Instant) {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let event_loop = EventLoop::builder().clock(Clock::Virtual).build()?;
     event_loop.run_until_complete(async {
         let start = get_running_loop().time();

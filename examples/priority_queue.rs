@@ -10,7 +10,11 @@ use std::rc::Rc;
 
 use callsoon::{PriorityQueue, create_task};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(async {
         let queue = Rc::new(PriorityQueue::new(0));
         let jobs = Rc::clone(&queue);

@@ -16,6 +16,9 @@ use std::time::Duration;
 use callsoon::sync::Semaphore;
 use callsoon::{RunError, gather, sleep, yield_now};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 #[derive(Default)]
 struct Site {
     running: Cell<u32>,
@@ -38,8 +41,7 @@ async fn request(number: u32, site: Rc<Site>, places: Rc<Semaphore>) {
     let mut pause = Duration::from_millis(10);
     for attempt in 1.. {
         let Err(error) = site.ask(attempt).await else {
-            println!("request {number} took {attempt} attempts");
-            return;
+            return println!("request {number} took {attempt} attempts");
         };
         println!("request {number}, attempt {attempt}: {error}, again in {pause:?}");
         sleep(pause).await;
@@ -48,6 +50,7 @@ async fn request(number: u32, site: Rc<Site>, places: Rc<Semaphore>) {
 }
 
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         let (site, places) = (Rc::new(Site::default()), Rc::new(Semaphore::new(2)));
         let requests = (0..4).map(|number| request(number, site.clone(), places.clone()));

@@ -13,6 +13,9 @@ use std::rc::Rc;
 
 use callsoon::{RunError, Runner, create_task, yield_now};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 /// Says that the counter is dropped.
 struct CleanUp;
 
@@ -31,6 +34,7 @@ async fn count(turns: Rc<Cell<u32>>) {
 }
 
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     let mut runner = Runner::new();
     let turns = Rc::new(Cell::new(0));
     runner.run(async {

@@ -11,6 +11,9 @@ use std::io;
 use callsoon::create_task;
 use callsoon::net::{TcpListener, TcpStream};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/", file!());
 
 async fn serve(listener: TcpListener) -> io::Result<u64> {
@@ -31,6 +34,7 @@ async fn fetch(stream: TcpStream) -> io::Result<Vec<u8>> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let expected = include_bytes!("sendfile.rs");
     callsoon::run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;

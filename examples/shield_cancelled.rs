@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use callsoon::{RunError, catch_cancelled, create_task, shield, sleep};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn pay() {
     println!("the payment begins");
     sleep(Duration::from_millis(200)).await;
@@ -28,6 +31,7 @@ async fn wait_for_payment() {
 }
 
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         let waiter = create_task(wait_for_payment());
         sleep(Duration::from_millis(100)).await;

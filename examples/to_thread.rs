@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 use callsoon::{gather, sleep, to_thread};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn say(start: Instant, what: &str) {
@@ -18,6 +21,7 @@ fn say(start: Instant, what: &str) {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(async {
         let start = Instant::now();
         say(start, "started main");

@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use callsoon::{RunError, catch_cancelled, sleep, try_gather};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 /// Page 1 is missing; the others take a minute.
 async fn fetch(page: u64) -> Result<u64, u32> {
     if page == 1 {
@@ -26,6 +29,7 @@ async fn fetch(page: u64) -> Result<u64, u32> {
 }
 
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         println!("fetching three pages");
         if let Err(callsoon::TryGatherError::Failed { index, error }) =

@@ -32,9 +32,10 @@
 //! - **Nothing is sent.** Futures need not be `Send`, and for [`EventLoop::run_until_complete`] they need not be `'static`.
 //!   What belongs to the loop's thread does not compile on another one. Other threads use a [`RemoteHandle`].
 //!
-//! Five pages exist in the documentation only: [`docs::differences`] lists every deviation from asyncio in one table,
+//! Six pages exist in the documentation only: [`docs::differences`] lists every deviation from asyncio in one table,
 //! [`docs::from_tokio`] is for those who come from tokio, [`docs::tokio_beside`] says which crates of tokio's ecosystem
-//! work here, [`docs::events`] lists what is said through `tracing`, and [`docs::changelog`] what changed in each version.
+//! work here, [`docs::tutorials`] finds the programs of asyncio's tutorials among the examples, [`docs::events`] lists
+//! what is said through `tracing`, and [`docs::changelog`] what changed in each version.
 //!
 //! # Where everything is
 //! The crate has two wings. `kernel/` holds every station of an event's path; everything else is a client of the
@@ -374,6 +375,7 @@
 //!   docs/events              a page: what is said through tracing
 //!   docs/from_tokio          a page: for those who come from tokio
 //!   docs/tokio_beside        a page: tokio's ecosystem, with and without its runtime
+//!   docs/tutorials           a page: the programs of asyncio's tutorials, and where each is here
 //! ```
 //!
 //! # Glossary
