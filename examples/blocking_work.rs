@@ -13,6 +13,9 @@ use std::time::Duration;
 
 use callsoon::{ThreadPoolExecutor, create_task, run_in_executor, sleep, to_thread};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 /// Blocks its thread, as reading a disk does.
 fn read_disk() -> String {
     std::thread::sleep(Duration::from_millis(100));
@@ -27,6 +30,7 @@ async fn tick(ticks: Rc<Cell<u32>>) {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     // The panic below is reported by its job; the message of the standard library would be the second report.
     std::panic::set_hook(Box::new(|_| ()));
     callsoon::run(async {

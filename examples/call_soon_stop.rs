@@ -12,11 +12,15 @@
 
 use callsoon::EventLoop;
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 fn event_handler(event: u32) {
     println!("event_handler called for event {event}");
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let event_loop = EventLoop::new()?;
     println!("registering callbacks");
     event_loop.call_soon(|| event_handler(1));

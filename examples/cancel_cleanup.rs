@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use callsoon::{RunError, catch_cancelled, create_task, sleep};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn cancel_me() {
     println!("cancel_me(): before sleep");
     // Wait for one hour. `catch_cancelled` is `try: … except CancelledError:`.
@@ -27,6 +30,7 @@ async fn cancel_me() {
 }
 
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         let task = create_task(cancel_me());
         sleep(Duration::from_millis(100)).await;

@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 
 use callsoon::{RunError, as_completed, create_task, sleep_with};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn part1(n: u32, tenths: u32) -> String {
     println!("part1({n}): sleeping for 0.{tenths} seconds");
     let result = sleep_with(tenths * Duration::from_millis(100), format!("{n}-1")).await;
@@ -41,6 +44,7 @@ async fn chain(n: u32, tenths: u32) -> String {
 }
 
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         let start = Instant::now();
         let chains = [(9, 4), (6, 2), (3, 1)].map(|(n, tenths)| create_task(chain(n, tenths)));

@@ -13,6 +13,9 @@
 
 use callsoon::{ContextVar, create_task, get_running_loop, yield_now};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 static USER: ContextVar<&str> = ContextVar::with_default("user", || "-");
 
 /// The user is not an argument of this function.
@@ -30,6 +33,7 @@ async fn handle(user: &'static str) {
 }
 
 fn main() -> Result<(), callsoon::RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         log("the server starts");
         let requests = [create_task(handle("ann")), create_task(handle("bob"))];

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 use callsoon::{ReturnWhen, RunError, create_task, sleep, wait};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn count() {
     println!("One");
     sleep(Duration::from_secs(1)).await;
@@ -21,6 +24,7 @@ async fn count() {
 }
 
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     let start = Instant::now();
     callsoon::run(async {
         let mut tasks: Vec<_> = (0..3).map(|_| create_task(count())).collect();

@@ -11,6 +11,9 @@ use std::os::unix::net::UnixStream;
 
 use callsoon::{AsyncFd, EventLoop};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 fn print(who: &str, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     println!("{who} read {} bytes: {text}", bytes.len());
@@ -45,6 +48,7 @@ async fn read_by_task() -> io::Result<()> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let event_loop = EventLoop::new()?;
     read_by_callback(&event_loop)?;
     event_loop.run_until_complete(read_by_task())??;

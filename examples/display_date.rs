@@ -10,6 +10,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use callsoon::{EventLoop, LoopHandle};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn time_of_day() -> String {
@@ -30,6 +33,7 @@ fn display_date(event_loop: LoopHandle, end: Instant) {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let event_loop = EventLoop::new()?;
     let end = event_loop.time() + 5 * SECOND;
     let handle = event_loop.handle();

@@ -14,6 +14,9 @@ use std::time::Duration;
 use callsoon::stream::{StreamReader, StreamWriter};
 use callsoon::{ReturnWhen, Task, open_connection, start_server, task_builder, wait};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 /// Sends as many bytes as the client asks for, in blocks, with a pause before each.
 async fn serve(mut reader: StreamReader, writer: StreamWriter) -> io::Result<()> {
     let line = reader.readline().await?;
@@ -38,6 +41,7 @@ async fn download(server: SocketAddr, size: usize) -> io::Result<usize> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(async {
         let server = start_server(serve, ("127.0.0.1", 0)).await?;
         let address = server.local_addr().ok_or("the server has no address")?;

@@ -12,6 +12,9 @@ use std::net::SocketAddr;
 use callsoon::net::TcpStream;
 use callsoon::transport::{Protocol, Transport};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 struct Shout;
 
 impl Protocol for Shout {
@@ -39,6 +42,7 @@ async fn client(address: SocketAddr) -> io::Result<()> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(async {
         let event_loop = callsoon::get_running_loop();
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -9,6 +9,9 @@ use std::net::SocketAddr;
 
 use callsoon::stream::{ReadError, StreamReader, StreamWriter};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn echo(mut reader: StreamReader, writer: StreamWriter) -> Result<(), ReadError> {
     while let Some(line) = reader.next_line().await? {
         writer.write(&line);
@@ -18,6 +21,7 @@ async fn echo(mut reader: StreamReader, writer: StreamWriter) -> Result<(), Read
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(async {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = callsoon::start_server(echo, anywhere).await?;

@@ -9,7 +9,11 @@
 
 use callsoon::EventLoop;
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     // Each panic is reported by the loop; the message of the standard library would be the second report.
     std::panic::set_hook(Box::new(|_| ()));
     let event_loop = EventLoop::new()?;

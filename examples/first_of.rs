@@ -14,6 +14,9 @@ use std::time::Duration;
 use callsoon::{Queue, create_task, race, sleep, sleep_with};
 use futures_util::{FutureExt as _, select_biased};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 const MS: Duration = Duration::from_millis(1);
 
 /// The next item, or what to say if none comes in time.
@@ -23,6 +26,7 @@ async fn next(queue: &Queue<&'static str>) -> &'static str {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(async {
         let queue = Queue::new(0);
         println!("race!: {}", next(&queue).await);

@@ -17,6 +17,9 @@ use std::time::Duration;
 
 use callsoon::{gather, sleep};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn factorial(name: char, number: u64) -> u64 {
     let mut f = 1;
     for i in 2..=number {
@@ -29,6 +32,7 @@ async fn factorial(name: char, number: u64) -> u64 {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let values = callsoon::run(async {
         gather!(factorial('A', 2), factorial('B', 3), factorial('C', 4)).await
     })?;

@@ -17,20 +17,21 @@ use std::time::{Duration, Instant};
 
 use callsoon::{EventLoop, sleep};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 /// Sleeps until the descriptor is readable, or until the time is over. Returns whether it is readable.
 fn poll(descriptor: &impl AsRawFd, limit: Duration) -> bool {
     let fd = descriptor.as_raw_fd();
     let (events, revents) = (libc::POLLIN, 0);
-    let mut polled = libc::pollfd {
-        fd,
-        events,
-        revents,
-    };
+    #[rustfmt::skip]
+    let mut polled = libc::pollfd { fd, events, revents };
     // SAFETY: the pointer is to one initialised pollfd, which is what the count says, and it outlives the call.
     unsafe { libc::poll(&mut polled, 1, limit.as_millis() as i32 + 1) == 1 }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let event_loop = EventLoop::new()?;
     let task = event_loop.create_task(async {
         for tick in 1..=3 {

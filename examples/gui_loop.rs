@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use callsoon::{MissedTickBehavior, create_task, get_running_loop, interval, sleep};
 
+#[path = "common/command_line.rs"]
+mod command_line;
 const FRAMES: u32 = 60;
 const PERIOD: Duration = Duration::from_nanos(1_000_000_000 / 60);
 
@@ -35,7 +37,8 @@ async fn frames() -> Vec<Duration> {
     late
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), callsoon::RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         let work = Rc::new(Cell::new(0));
         let pieces = work.clone();
@@ -50,10 +53,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         late.sort();
         let (count, dropped) = (late.len(), FRAMES as usize - late.len());
         let [half, most, last] = [50, 99, 100].map(|part| late[(count - 1) * part / 100]);
-        println!(
-            "{count} frames, {dropped} dropped; late: median {half:.0?}, 99 % {most:.0?}, most {last:.0?}"
-        );
+        print!("{count} frames, {dropped} dropped; late: median {half:.0?}, ");
+        println!("99 % {most:.0?}, most {last:.0?}");
         println!("beside them: {} pieces of work", work.get());
-    })?;
-    Ok(())
+    })
 }

@@ -8,12 +8,16 @@
 
 use std::time::{Duration, Instant};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn say_after(delay: Duration, what: &'static str, start: Instant) {
     callsoon::sleep(delay).await;
     println!("{:.1} s  {what}", start.elapsed().as_secs_f64());
 }
 
 fn main() -> Result<(), callsoon::RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         let start = Instant::now();
         println!("0.0 s  started");

@@ -22,6 +22,9 @@ use std::time::Duration;
 
 use callsoon::{RunError, gather, sleep};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 /// A number from 0 to 10, the same ones in every run.
 fn random(seed: &Cell<u64>) -> u64 {
     seed.set(seed.get() ^ (seed.get() << 13));
@@ -44,6 +47,7 @@ async fn make_random(seed: Rc<Cell<u64>>, index: u32, threshold: u64) -> u64 {
 }
 
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         let seed = Rc::new(Cell::new(2));
         let tries = (0..3).map(|index| make_random(seed.clone(), index, 6));

@@ -12,6 +12,9 @@ use std::time::Duration;
 use callsoon::stream::{StreamReader, StreamWriter};
 use callsoon::{CallKind, EventLoop, Histogram, get_running_loop};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 type Failure = Box<dyn std::error::Error>;
 
 fn histogram(name: &str, times: &Histogram) -> String {
@@ -51,6 +54,7 @@ async fn scrape() -> Result<(), Failure> {
 }
 
 fn main() -> Result<(), Failure> {
+    command_line::arguments!("");
     let event_loop = EventLoop::builder().metrics(true).build()?;
     event_loop.run_until_complete(scrape())?
 }

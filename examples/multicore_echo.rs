@@ -11,8 +11,9 @@ use std::thread;
 use callsoon::stream::{StreamReader, StreamWriter};
 use callsoon::{open_connection, run, start_server};
 
+#[path = "common/command_line.rs"]
+mod command_line;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
-
 const LOOPS: u8 = 2;
 const CLIENTS: u32 = 200;
 
@@ -25,15 +26,15 @@ fn serve(number: u8, on: SocketAddr, started: &Sender<SocketAddr>) -> Result<(),
             writer.write(&message);
             writer.drain().await
         };
-        let server = start_server(echo, on)
-            .options(|options| options.reuse_port(true))
-            .await?;
+        let server = start_server(echo, on).options(|options| options.reuse_port(true));
+        let server = server.await?;
         started.send(server.local_addr().ok_or("no address")?)?;
         Ok(server.serve_forever().await?)
     })?
 }
 
 fn main() -> Result<(), Failure> {
+    command_line::arguments!("");
     // The first loop takes any port, the others the same one.
     let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
     let (started, addresses) = channel();

@@ -13,6 +13,9 @@ use callsoon::create_task;
 use callsoon::sync::Event;
 use callsoon::testing;
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 /// The reader relies on the writer being created first, as if that promised that it also runs first.
 async fn by_accident() -> bool {
     let value = Rc::new(Cell::new(0));
@@ -40,6 +43,7 @@ async fn by_event() -> bool {
 }
 
 fn main() {
+    command_line::arguments!("");
     assert!(testing::run(by_accident()));
     println!("in the usual order: passes");
 

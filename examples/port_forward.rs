@@ -14,6 +14,9 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use callsoon::net::{TcpListener, TcpStream};
 use callsoon::{copy_bidirectional, create_task, open_connection};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 /// Joins the next client with the target, and returns how many bytes went each way.
 async fn forward(listener: TcpListener, target: SocketAddr) -> io::Result<(u64, u64)> {
     let (client, _) = listener.accept().await?;
@@ -29,6 +32,7 @@ fn count_bytes(listener: StdListener) -> io::Result<()> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let listener = StdListener::bind("127.0.0.1:0")?;
     let target = listener.local_addr()?;
     let counter = std::thread::spawn(move || count_bytes(listener));

@@ -10,6 +10,9 @@
 
 use callsoon::process_pool::{Function, ProcessPoolExecutor, worker};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 // A function that another process calls is a static, so that both processes know it by its name and types.
 static COUNT_PRIMES: Function<u32, usize> = Function::new("count_primes", count_primes);
 static CRASH: Function<(), ()> = Function::new("crash", |()| std::process::abort());
@@ -27,6 +30,7 @@ fn is_prime(n: u32) -> bool {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A worker is this program again: there this call runs jobs and does not return.
     worker(&[&COUNT_PRIMES, &CRASH]);
+    command_line::arguments!("");
 
     callsoon::run(async {
         let pool = ProcessPoolExecutor::builder().max_workers(1).build();

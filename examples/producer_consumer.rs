@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 use callsoon::{Queue, RunError, create_task, sleep};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn work(name: String, queue: Rc<Queue<Duration>>) {
     while let Ok(time) = queue.get().await {
         sleep(time).await;
@@ -35,10 +38,10 @@ fn fill(queue: &Queue<Duration>) -> Duration {
 }
 
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         let queue = Rc::new(Queue::new(0));
         let total = fill(&queue);
-
         let start = Instant::now();
         let mut workers = Vec::new();
         for number in 0..3 {
@@ -47,7 +50,6 @@ fn main() -> Result<(), RunError> {
         }
         queue.join().await;
         let seconds = start.elapsed().as_secs_f64();
-
         for worker in workers {
             worker.cancel();
             worker.await.expect_err("it is cancelled");

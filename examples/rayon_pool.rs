@@ -8,6 +8,9 @@
 use callsoon::{Executor, ExecutorError, Job, create_task, run_in_executor};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 struct Rayon(rayon::ThreadPool);
 
 impl Executor for Rayon {
@@ -26,6 +29,7 @@ fn primes_below(limit: u32) -> usize {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let rayon = Rayon(rayon::ThreadPoolBuilder::new().build()?);
     let primes = callsoon::run(async {
         let primes = run_in_executor(Some(&rayon), || primes_below(1_000_000));

@@ -16,6 +16,9 @@ use std::io;
 use callsoon::process::{DEVNULL, PIPE, STDOUT};
 use callsoon::{create_subprocess_shell, create_task};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 /// Runs one command, and prints its lines with its name in front.
 async fn run(name: &str, command: &str) -> io::Result<()> {
     let shell = create_subprocess_shell(command).stdin(DEVNULL);
@@ -46,6 +49,7 @@ async fn run_all() -> io::Result<()> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(run_all())??;
     Ok(())
 }

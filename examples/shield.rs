@@ -13,6 +13,9 @@ use std::time::Duration;
 
 use callsoon::{RunError, create_task, shield, sleep};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn save() -> u32 {
     println!("saving …");
     sleep(Duration::from_millis(200)).await;
@@ -21,6 +24,7 @@ async fn save() -> u32 {
 }
 
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         let job = create_task(save());
         let save = job.as_ref();

@@ -15,6 +15,9 @@ use std::time::Duration;
 
 use callsoon::{create_task, ctrl_c, get_running_loop, signal};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 fn send(name: &str) {
     let sent = Command::new("kill")
         .args(["-s", name, &id().to_string()])
@@ -48,6 +51,7 @@ async fn serve() -> Result<(), callsoon::SignalError> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(serve())??;
     Ok(())
 }

@@ -13,11 +13,12 @@ use callsoon::tls::rustls::pki_types::PrivateKeyDer;
 use callsoon::tls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use callsoon::tls::{ClientContext, ServerContext};
 
-async fn serve(
-    mut reader: StreamReader,
-    writer: StreamWriter,
-    context: ServerContext,
-) -> Result<(), ReadError> {
+#[path = "common/command_line.rs"]
+mod command_line;
+
+type Ends = (StreamReader, StreamWriter);
+
+async fn serve((mut reader, writer): Ends, context: ServerContext) -> Result<(), ReadError> {
     while let Some(line) = reader.next_line().await? {
         match line.trim_ascii() {
             b"STARTTLS" => {
@@ -32,6 +33,7 @@ async fn serve(
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    command_line::arguments!("");
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
     let mut roots = RootCertStore::empty();
@@ -41,17 +43,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let client = ClientConfig::builder().with_root_certificates(roots);
     let client = ClientContext::from(client.with_no_client_auth());
     callsoon::run(async move {
-        let serve = move |reader, writer| serve(reader, writer, server.clone());
+        let serve = move |reader, writer| serve((reader, writer), server.clone());
         let server = callsoon::start_server(serve, SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let address = server.local_addr().ok_or("no address")?;
         let (mut reader, writer) = callsoon::open_connection(address).await?;
         writer.write(b"STARTTLS\r\n");
         let answer = String::from_utf8(reader.readline().await?)?;
         println!("in plain text: {answer:?}");
-        writer
-            .start_tls(client)
-            .server_hostname("localhost")
-            .await?;
+        let upgrade = writer.start_tls(client);
+        upgrade.server_hostname("localhost").await?;
         writer.write(b"hello\r\n");
         let answer = String::from_utf8(reader.readline().await?)?;
         println!("over TLS: {answer:?}");

@@ -15,6 +15,9 @@ use std::time::Duration;
 use callsoon::stream::open_read_pipe;
 use callsoon::{create_task, sleep, transport};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn tick(ticks: Rc<Cell<u32>>) {
     loop {
         sleep(Duration::from_millis(100)).await;
@@ -23,6 +26,7 @@ async fn tick(ticks: Rc<Cell<u32>>) {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(async {
         let ticks = Rc::new(Cell::new(0));
         let ticker = create_task(tick(Rc::clone(&ticks)));

@@ -8,6 +8,9 @@
 use callsoon::create_subprocess_exec;
 use callsoon::process::PIPE;
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn get_date() -> std::io::Result<()> {
     // A day that is always the same, so that the output is too.
     let arguments = ["-u", "-d", "@1234567890", "+%F"];
@@ -25,6 +28,7 @@ async fn get_date() -> std::io::Result<()> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(get_date())??;
     Ok(())
 }

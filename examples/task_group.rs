@@ -13,6 +13,9 @@ use std::time::Duration;
 
 use callsoon::{RunError, TaskError, catch_cancelled, current_task, sleep, task_group};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn say_after(ms: u64, what: &str) -> Result<usize, TaskError> {
     sleep(Duration::from_millis(ms)).await;
     println!("{what}");
@@ -35,6 +38,7 @@ async fn resolve() -> Result<(), &'static str> {
 }
 
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         let both = task_group(async |group| {
             let hello = group.create_task(say_after(100, "hello"));

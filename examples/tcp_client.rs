@@ -10,6 +10,9 @@ use std::io::{self, Read as _, Write as _};
 
 use callsoon::transport::{Protocol, Transport};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 struct EchoClient {
     message: &'static str,
     on_connection_lost: callsoon::Future<()>,
@@ -27,7 +30,6 @@ impl Protocol for EchoClient {
 
     fn connection_lost(&self, _: &Transport, _: Option<io::Error>) {
         println!("The server closed the connection");
-        // A connection is lost once, so the future is not done yet.
         let _ = self.on_connection_lost.set_result(());
     }
 }
@@ -41,6 +43,7 @@ fn serve(listener: std::net::TcpListener) -> io::Result<()> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     std::thread::spawn(move || serve(listener));

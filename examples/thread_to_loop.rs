@@ -14,12 +14,16 @@ use std::time::Duration;
 
 use callsoon::{EventLoop, get_running_loop, sleep};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn slow_sum(a: u32, b: u32) -> u32 {
     sleep(Duration::from_millis(100)).await;
     a + b
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let (announce, announced) = mpsc::channel();
     let thread = thread::spawn(move || {
         let event_loop = EventLoop::new().expect("the system gives a loop its descriptors");

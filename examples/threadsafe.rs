@@ -14,6 +14,9 @@ use std::time::Duration;
 
 use callsoon::{EventLoop, LoopClosed, RemoteHandle, get_running_loop};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 /// Runs on a thread of its own, and has nothing of the loop but this handle.
 fn work(remote: RemoteHandle) -> Result<(), LoopClosed> {
     for number in 1..=3 {
@@ -37,6 +40,7 @@ fn work(remote: RemoteHandle) -> Result<(), LoopClosed> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let event_loop = EventLoop::new()?;
     event_loop.call_soon(|| println!("the loop waits"));
     let remote = event_loop.remote();

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 use callsoon::{Timeout, get_running_loop, sleep};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 async fn work(limit: &Timeout) {
@@ -25,6 +28,7 @@ async fn work(limit: &Timeout) {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(async {
         println!("the limit is one second, the work takes two");
         let start = Instant::now();

@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use callsoon::{RunError, catch_cancelled, create_task, move_on_after, sleep, wait_for};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 async fn eternity() {
@@ -28,6 +31,7 @@ async fn eternity_with_clean_up() {
 }
 
 fn main() -> Result<(), RunError> {
+    command_line::arguments!("");
     callsoon::run(async {
         // Wait for at most one second.
         if wait_for(eternity(), SECOND).await.is_err() {

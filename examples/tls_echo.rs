@@ -12,6 +12,9 @@ use callsoon::stream::{ReadError, StreamReader, StreamWriter};
 use callsoon::tls::rustls::pki_types::PrivateKeyDer;
 use callsoon::tls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn echo(mut reader: StreamReader, writer: StreamWriter) -> Result<(), ReadError> {
     while let Some(line) = reader.next_line().await? {
         writer.write(&line);
@@ -29,19 +32,17 @@ fn configurations() -> Result<(ServerConfig, ClientConfig), Box<dyn Error>> {
         .with_single_cert(vec![made.cert.der().clone()], key)?;
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone())?;
-    let client = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok((server, client))
+    let client = ClientConfig::builder().with_root_certificates(roots);
+    Ok((server, client.with_no_client_auth()))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    command_line::arguments!("");
     let (server, client) = configurations()?;
     callsoon::run(async {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = callsoon::start_server(echo, anywhere).ssl(server).await?;
         let address = server.local_addr().ok_or("no address")?;
-
         let connecting = callsoon::open_connection(address).ssl(client);
         let (mut reader, writer) = connecting.server_hostname("localhost").await?;
         let info = writer.tls_info().ok_or("no TLS")?;

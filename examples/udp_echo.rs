@@ -7,6 +7,9 @@
 
 use callsoon::net::UdpSocket;
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 async fn serve(socket: UdpSocket) -> std::io::Result<()> {
     let mut buffer = [0; 1500];
     loop {
@@ -16,6 +19,7 @@ async fn serve(socket: UdpSocket) -> std::io::Result<()> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(async {
         let server = UdpSocket::bind("127.0.0.1:0").await?;
         let address = server.local_addr()?;

@@ -8,7 +8,11 @@
 
 use callsoon::stream::{StreamReader, StreamWriter};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     let path = std::env::temp_dir().join(format!("callsoon-unix-echo-{}", std::process::id()));
     callsoon::run(async move {
         let echo = async |mut reader: StreamReader, writer: StreamWriter| {

@@ -15,16 +15,15 @@ use std::time::{Duration, Instant};
 use callsoon::testing::{self, Leftover, TestError, Trace};
 use callsoon::{sleep, task_builder};
 
+#[path = "common/command_line.rs"]
+mod command_line;
+
 /// What is tested: the pause doubles after each failure.
 async fn connect(trace: &Trace, failures: u32) {
     let start = testing::clock().now();
     let mut pause = Duration::from_secs(60);
     for attempt in 0.. {
-        let result = if attempt < failures {
-            "no connection"
-        } else {
-            "connected"
-        };
+        let result = ["connected", "no connection"][usize::from(attempt < failures)];
         trace.push(format!("{:?}: {result}", testing::clock().now() - start));
         if attempt >= failures {
             return;
@@ -35,6 +34,7 @@ async fn connect(trace: &Trace, failures: u32) {
 }
 
 fn main() {
+    command_line::arguments!("");
     let (real, trace) = (Instant::now(), Trace::new());
     testing::run(async {
         let (clock, start) = (testing::clock(), testing::clock().now());

@@ -64,6 +64,7 @@
 //! | page | what it has |
 //! |---|---|
 //! | [`docs::differences`] | every deviation from asyncio, in one table |
+//! | [`docs::tutorials`] | the programs of asyncio's documentation, and where each is here |
 //! | [`docs::from_tokio`], [`docs::tokio_beside`] | for those who come from tokio; which of its crates work here |
 //! | [`docs::events`] | what is said through `tracing`, or on standard error |
 //! | [`docs::changelog`] | what changed in each version |

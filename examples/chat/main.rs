@@ -14,6 +14,8 @@ use std::rc::Rc;
 use callsoon::stream::{StreamReader, StreamWriter};
 use callsoon::{open_connection, start_server};
 
+#[path = "../common/command_line.rs"]
+mod command_line;
 mod room;
 
 use room::{Room, read_text};
@@ -26,6 +28,7 @@ async fn print_next(name: &str, reader: &mut StreamReader) -> std::io::Result<()
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    command_line::arguments!("");
     callsoon::run(async {
         let room = Rc::new(Room::default());
         let serve = async move |reader: StreamReader, writer: StreamWriter| {

@@ -17,6 +17,8 @@ use std::rc::Rc;
 
 use callsoon::create_task;
 
+#[path = "../common/command_line.rs"]
+mod command_line;
 mod crawler;
 mod fetch;
 mod link_file;
@@ -26,11 +28,7 @@ mod site;
 const IN_FLIGHT: usize = 8;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let argument = std::env::args().nth(1);
-    if argument.as_deref() == Some("--help") {
-        println!("crawl [http://URL]    without a URL: a site of its own");
-        return Ok(());
-    }
+    let argument = command_line::arguments!("[http://URL]").pop();
     callsoon::run(async {
         let start = match argument {
             Some(url) => url,

@@ -1,5 +1,5 @@
 //! An echo server of tasks, and 50 clients on the same loop that check every byte for three seconds on loopback TCP.
-//! `cargo run --release --example echo -- --serve 127.0.0.1:7000` only serves.
+//! `cargo run --release --example echo -- --serve localhost:7000` only serves.
 //!
 //! ```text
 //! echo server on 127.0.0.1:40123
@@ -17,6 +17,8 @@ use std::net::SocketAddr;
 use callsoon::net::TcpListener;
 
 mod clients;
+#[path = "../common/command_line.rs"]
+mod command_line;
 mod server;
 mod summary;
 
@@ -42,11 +44,11 @@ async fn serve_and_measure() -> io::Result<()> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments = command_line::arguments!("[--serve HOST:PORT]");
     match arguments.as_slice() {
         [] => callsoon::run(serve_and_measure())??,
         [option, address] if option == "--serve" => callsoon::run(serve_only(address))??,
-        _ => return Err("usage: echo [--serve ADDRESS:PORT]".into()),
+        _ => return Err("--serve and HOST:PORT go together".into()),
     }
     Ok(())
 }

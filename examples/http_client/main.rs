@@ -18,14 +18,12 @@ use callsoon::timeout;
 use callsoon::tls::{ClientContext, rustls};
 
 mod big_page;
+#[path = "../common/command_line.rs"]
+mod command_line;
 mod streamed;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let argument = std::env::args().nth(1);
-    if argument.as_deref() == Some("--help") {
-        println!("http_client [URL]    http or https; without a URL: from a site of its own");
-        return Ok(());
-    }
+    let argument = command_line::arguments!("[URL]").pop();
     let chosen = rustls::crypto::ring::default_provider().install_default();
     chosen.map_err(|_| "another provider of cryptography is installed")?;
     callsoon::run(async {

@@ -20,15 +20,13 @@ use callsoon::sync::Event;
 use callsoon::{create_task, ctrl_c, timeout};
 
 mod accepting;
+#[path = "../common/command_line.rs"]
+mod command_line;
 mod routes;
 mod visitor;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let argument = std::env::args().nth(1);
-    if argument.as_deref() == Some("--help") {
-        println!("http_server [ADDRESS]    without an address: visits itself once, and ends");
-        return Ok(());
-    }
+    let argument = command_line::arguments!("[ADDRESS:PORT]").pop();
     let address: SocketAddr = argument.as_deref().unwrap_or("127.0.0.1:0").parse()?;
     callsoon::run(async {
         let listener = TcpListener::bind(address).await?;

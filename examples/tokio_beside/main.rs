@@ -17,14 +17,13 @@ use callsoon::sync::Event;
 use callsoon::{gather, timeout};
 
 mod beside;
+#[path = "../common/command_line.rs"]
+mod command_line;
 mod own_pages;
 mod there;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if std::env::args().nth(1).as_deref() == Some("--help") {
-        println!("tokio_beside    asks a site of its own, and ends");
-        return Ok(());
-    }
+    command_line::arguments!("");
     let beside = beside::Beside::start()?;
     callsoon::run(async {
         let gone = Rc::new(Event::new());

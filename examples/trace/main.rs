@@ -8,6 +8,8 @@
 //! The first argument is where the trace is to be written, by default to the system's folder for temporary files.
 
 mod chrome;
+#[path = "../common/command_line.rs"]
+mod command_line;
 mod echo;
 mod fields;
 mod stays;
@@ -21,9 +23,8 @@ use crate::chrome::Chrome;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let default = || std::env::temp_dir().join("callsoon-trace.json");
-    let path = std::env::args_os()
-        .nth(1)
-        .map_or_else(default, PathBuf::from);
+    let path = command_line::arguments!("[FILE]").pop();
+    let path = path.map_or_else(default, PathBuf::from);
     let chrome = Chrome::default();
     tracing::subscriber::with_default(chrome.clone(), || {
         let event_loop = EventLoop::builder().task_spans(true).build()?;

@@ -19,15 +19,13 @@ use std::time::Duration;
 use callsoon::net::TcpListener;
 use callsoon::{create_task, ctrl_c, timeout};
 
+#[path = "../common/command_line.rs"]
+mod command_line;
 mod hall;
 mod talk;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let argument = std::env::args().nth(1);
-    if argument.as_deref() == Some("--help") {
-        println!("websocket_chat [ADDRESS]    without an address: a short chat with itself");
-        return Ok(());
-    }
+    let argument = command_line::arguments!("[ADDRESS:PORT]").pop();
     let address: SocketAddr = argument.as_deref().unwrap_or("127.0.0.1:0").parse()?;
     callsoon::run(async {
         let listener = TcpListener::bind(address).await?;

@@ -9,6 +9,8 @@
 //! ## Added
 //! - [`docs::guide`](crate::docs::guide), a guide by topics. The front page is for users; the order of the modules is on
 //!   [`docs::modules`](crate::docs::modules).
+//! - [`docs::tutorials`](crate::docs::tutorials) says which example is which program of asyncio's documentation. Nineteen
+//!   examples are new, and all have `--help`.
 //! - [`LoopMetrics`](crate::LoopMetrics), which was `Metrics`, counts callbacks, steps, wakes, posts, timers, tasks and
 //!   sources too, and [`since`](crate::LoopMetrics::since) gives the difference. With
 //!   [`Builder::metrics`](crate::Builder::metrics) a loop has histograms: [`Latencies`](crate::Latencies).

@@ -7,6 +7,7 @@
 //! - [`events`]: what is said through `tracing`, or on standard error.
 //! - [`tokio_beside`]: crates of tokio's ecosystem, with and without tokio's runtime.
 //! - [`modules`]: for those who change the crate: where everything is, and in which order.
+//! - [`tutorials`]: the programs of asyncio's tutorials, and which example each is.
 
 pub mod changelog;
 pub mod differences;
@@ -15,3 +16,4 @@ pub mod from_tokio;
 pub mod guide;
 pub mod modules;
 pub mod tokio_beside;
+pub mod tutorials;

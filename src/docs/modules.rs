@@ -344,6 +344,7 @@
 //!   docs/guide               a page: the guide for users
 //!   docs/modules             this page
 //!   docs/tokio_beside        a page: tokio's ecosystem, with and without its runtime
+//!   docs/tutorials           a page: the programs of asyncio's tutorials, and where each is here
 //! ```
 //!
 //! # Glossary
