@@ -182,6 +182,7 @@
 //!   event_loop/pending       pending_callbacks, pending_timers
 //!   event_loop/clock_handle  ClockHandle: a clock that the program moves
 //!   event_loop/tasks         create_task, TaskBuilder, all_tasks
+//!   event_loop/reported_task ReportedTask: an Err that is not read is reported
 //!   event_loop/exception_handler set_exception_handler, call_exception_handler
 //!   event_loop/fd_callbacks  add_reader, add_writer
 //!   event_loop/owner         EventLoop
@@ -371,6 +372,7 @@
 //!   doctest                  what examples of the documentation set up
 //!   docs/changelog           a page: what changed in each version
 //!   docs/differences         a page: every deviation from asyncio
+//!   docs/errors              a page: every type of error
 //!   docs/events              a page: what is said through tracing
 //!   docs/from_tokio          a page: for those who come from tokio
 //!   docs/tokio_beside        a page: tokio's ecosystem, with and without its runtime
@@ -458,9 +460,9 @@ pub use error::{
 };
 pub use event_loop::{
     Builder, ClockGuard, ClockHandle, EventLoop, PendingCallback, PendingKind, RemoteHandle,
-    TaskBuilder, ThreadFuture, ThreadFutureError, ThreadsafeHandle, WrappedFuture, YieldNow,
-    all_tasks, create_task, current_task, get_running_loop, task_builder, try_get_running_loop,
-    wrap_future, yield_now,
+    ReportedTask, TaskBuilder, ThreadFuture, ThreadFutureError, ThreadsafeHandle, WrappedFuture,
+    YieldNow, all_tasks, create_task, current_task, get_running_loop, task_builder,
+    try_get_running_loop, wrap_future, yield_now,
 };
 pub use executor::{
     Executor, ExecutorError, ExecutorFuture, Job, StuckJobs, ThreadPoolBuilder, ThreadPoolExecutor,

@@ -16,6 +16,7 @@ mod host;
 pub(crate) mod owner;
 pub(crate) mod pending;
 pub(crate) mod remote;
+mod reported_task;
 pub(crate) mod run_coroutine;
 pub(crate) mod tasks;
 pub(crate) mod thread_future;
@@ -32,6 +33,7 @@ pub use free::{
 pub use owner::EventLoop;
 pub use pending::{PendingCallback, PendingKind};
 pub use remote::{RemoteHandle, ThreadsafeHandle};
+pub use reported_task::ReportedTask;
 pub use tasks::TaskBuilder;
 pub use thread_future::ThreadFuture;
 pub use wrap_future::{WrappedFuture, wrap_future};

@@ -6,7 +6,7 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::error::Panicked;
 
@@ -33,7 +33,7 @@ pub struct ExceptionContext {
     /// The panic, if it was one.
     pub panic: Option<Panicked>,
     /// The error, if it was one.
-    pub exception: Option<Rc<dyn Error>>,
+    pub exception: Option<Arc<dyn Error + Send + Sync>>,
     /// The name of the task that failed.
     pub task: Option<String>,
     /// Where the failing task, future or callback was created.
