@@ -12,7 +12,7 @@ use std::time::Duration;
 use callsoon::stream::{StreamReader, StreamWriter};
 use callsoon::{CallKind, EventLoop, Histogram, get_running_loop};
 
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn histogram(name: &str, times: &Histogram) -> String {
     let mut text = format!("# TYPE loop_{name}_seconds histogram\n");
