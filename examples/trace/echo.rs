@@ -6,7 +6,7 @@ use std::time::Duration;
 use callsoon::stream::{ReadError, StreamReader, StreamWriter};
 use callsoon::{get_running_loop, sleep, task_builder};
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+type Failure = Box<dyn std::error::Error>;
 
 async fn echo(mut reader: StreamReader, writer: StreamWriter) -> Result<(), ReadError> {
     while let Some(line) = reader.next_line().await? {
