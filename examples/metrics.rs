@@ -15,7 +15,7 @@ use callsoon::{CallKind, EventLoop, Histogram, get_running_loop};
 #[path = "common/command_line.rs"]
 mod command_line;
 
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn histogram(name: &str, times: &Histogram) -> String {
     let mut text = format!("# TYPE loop_{name}_seconds histogram\n");

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use crate::cancellation::{CancelOrigin, Cancellation};
@@ -221,7 +220,7 @@ pub enum FutureError {
     /// The future was cancelled.
     Cancelled(Cancellation),
     /// `set_exception` ended it with this error, which all awaiters share.
-    Exception(Rc<dyn Error>),
+    Exception(Arc<dyn Error + Send + Sync>),
     /// The future belongs to another loop than the one that awaits it.
     OtherLoop,
     /// The value was moved out by `take`.
@@ -264,6 +263,18 @@ impl Error for FutureError {
             Self::Exception(error) => error.source(),
             _ => None,
         }
+    }
+}
+
+/// The error is inside, as `Other`.
+///
+/// ```
+/// let error = std::io::Error::from(callsoon::FutureError::Taken);
+/// assert_eq!(error.to_string(), "the future's value has been taken before");
+/// ```
+impl From<FutureError> for io::Error {
+    fn from(error: FutureError) -> Self {
+        Self::other(error)
     }
 }
 
@@ -384,7 +395,12 @@ impl From<LoopClosed> for io::Error {
 /// let nested = callsoon::run(async { callsoon::run(async {}) }).unwrap();
 /// assert!(matches!(nested, Err(RunError::Nested)));
 /// ```
-#[derive(Debug)]
+///
+/// Its `Debug` is its sentence, since that is what a `main` that returns it prints:
+///
+/// ```
+/// assert_eq!(format!("{:?}", callsoon::RunError::Nested), "a loop is already running in this thread");
+/// ```
 #[non_exhaustive]
 pub enum RunError {
     /// The loop is closed.
@@ -411,6 +427,12 @@ impl fmt::Display for RunError {
             Self::Interrupted => f.write_str("interrupted by Ctrl-C"),
             Self::Io(error) => write!(f, "the event loop cannot wait for events: {error}"),
         }
+    }
+}
+
+impl fmt::Debug for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -64,6 +64,7 @@
 //! | page | what it has |
 //! |---|---|
 //! | [`docs::differences`] | every deviation from asyncio, in one table |
+//! | [`docs::errors`] | every error: when, what it gives back, what it turns into |
 //! | [`docs::tutorials`] | the programs of asyncio's documentation, and where each is here |
 //! | [`docs::from_tokio`], [`docs::tokio_beside`] | for those who come from tokio; which of its crates work here |
 //! | [`docs::events`] | what is said through `tracing`, or on standard error |
@@ -173,9 +174,9 @@ pub use error::{
 };
 pub use event_loop::{
     Builder, ClockGuard, ClockHandle, EventLoop, PendingCallback, PendingKind, RemoteHandle,
-    TaskBuilder, ThreadFuture, ThreadFutureError, ThreadsafeHandle, WrappedFuture, YieldNow,
-    all_tasks, create_task, current_task, get_running_loop, task_builder, try_get_running_loop,
-    wrap_future, yield_now,
+    ReportedTask, TaskBuilder, ThreadFuture, ThreadFutureError, ThreadsafeHandle, WrappedFuture,
+    YieldNow, all_tasks, create_task, current_task, get_running_loop, task_builder,
+    try_get_running_loop, wrap_future, yield_now,
 };
 pub use executor::{
     Executor, ExecutorError, ExecutorFuture, Job, StuckJobs, ThreadPoolBuilder, ThreadPoolExecutor,

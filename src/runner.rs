@@ -15,6 +15,7 @@ use std::future::IntoFuture;
 use std::panic::Location;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::async_drop::{begin_end, is_clean_up};
@@ -377,7 +378,7 @@ async fn end_in_order(handle: LoopHandle, deadline: Instant) {
     if let Err(stuck) = handle.shutdown_default_executor(left).await {
         handle.call_exception_handler(&ExceptionContext {
             message: "The program ends while jobs of the default executor still run".to_owned(),
-            exception: Some(Rc::new(stuck)),
+            exception: Some(Arc::new(stuck)),
             ..ExceptionContext::default()
         });
     }

@@ -33,12 +33,12 @@ use callsoon::{
     GatherError, GroupClosed, GroupError, Handle, HandleId, Histogram, InspectorError, Interval,
     InvalidState, Job, Latencies, LifoQueue, Lines, LoopClosed, LoopHandle, LoopLocal, LoopMetrics,
     LoopSnapshot, MissedTickBehavior, NoException, Panicked, PendingCallback, PendingKind,
-    PriorityQueue, Queue, Race, ReadyGuard, RemoteHandle, ReturnWhen, RunError, Runner, Settled,
-    SharedTask, Shield, Signal, SignalError, Sleep, SourceInfo, StuckJobs, Task, TaskBuilder,
-    TaskError, TaskGroup, TaskId, TaskInfo, TaskRef, TaskState, ThreadFuture, ThreadFutureError,
-    ThreadPoolBuilder, ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout, TimeoutState,
-    TimerHandle, TimerInfo, TryGather, TryGatherError, WaitEnd, WaitHooks, WaitInfo, WaitKind,
-    WrappedFuture, YieldNow,
+    PriorityQueue, Queue, Race, ReadyGuard, RemoteHandle, ReportedTask, ReturnWhen, RunError,
+    Runner, Settled, SharedTask, Shield, Signal, SignalError, Sleep, SourceInfo, StuckJobs, Task,
+    TaskBuilder, TaskError, TaskGroup, TaskId, TaskInfo, TaskRef, TaskState, ThreadFuture,
+    ThreadFutureError, ThreadPoolBuilder, ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout,
+    TimeoutState, TimerHandle, TimerInfo, TryGather, TryGatherError, WaitEnd, WaitHooks, WaitInfo,
+    WaitKind, WrappedFuture, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -117,9 +117,9 @@ assert_not_impl!(Settled<Vec<Task<u8>>>: Send, Sync, Clone);
 assert_not_impl!(TryGather<u8, u8>: Send, Sync, Clone);
 assert_not_impl!(TaskGroup: Send, Sync);
 assert_not_impl!(Timeout: Send, Sync);
-assert_not_impl!(GroupError: Send, Sync, Clone);
-assert_not_impl!(Failure: Send, Sync, Clone);
-assert_not_impl!(FailureCause: Send, Sync, Clone);
+assert_not_impl!(GroupError: Clone);
+assert_not_impl!(Failure: Clone);
+assert_not_impl!(FailureCause: Clone);
 assert_not_impl!(Shield<Task<u8>>: Send, Sync, Clone);
 assert_not_impl!(Shield<&'static mut Task<u8>>: Send, Sync, Clone);
 assert_not_impl!(Shield<callsoon::Future<u8>>: Send, Sync, Clone);
@@ -136,12 +136,11 @@ assert_not_impl!(CancelOnDrop<u8>: Send, Sync, Clone);
 assert_not_impl!(AsyncDrop: Send, Sync, Clone);
 assert_not_impl!(Runner: Send, Sync, Clone);
 // Children may fail with errors that stay on their thread.
-assert_not_impl!(GroupError: Send, Sync);
-assert_impl!(GroupError: Unpin, std::error::Error);
-assert_not_impl!(Failure: Send, Sync);
-assert_impl!(Failure: Unpin, std::error::Error);
-assert_not_impl!(FailureCause: Send, Sync);
-assert_not_impl!(FutureError: Send, Sync);
+assert_impl!(GroupError: Send, Sync, Unpin, std::error::Error);
+assert_impl!(Failure: Send, Sync, Unpin, std::error::Error);
+assert_impl!(FailureCause: Send, Sync);
+assert_impl!(FutureError: Send, Sync);
+assert_not_impl!(ReportedTask<(), String>: Send, Sync, Clone);
 assert_not_impl!(TcpStream: Send, Sync, Clone);
 assert_not_impl!(TcpListener: Send, Sync, Clone);
 assert_not_impl!(ReadHalf<'static>: Send, Sync);

@@ -11,7 +11,10 @@ use hyper::Uri;
 
 const MIB: usize = 1024 * 1024;
 
-async fn answer(mut reader: StreamReader, writer: StreamWriter) -> Result<(), Box<dyn Error>> {
+async fn answer(
+    mut reader: StreamReader,
+    writer: StreamWriter,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     reader.readuntil("\r\n\r\n").await?;
     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 8 * MIB);
     writer.write(head.as_bytes());

@@ -11,6 +11,13 @@
 //!   [`docs::modules`](crate::docs::modules).
 //! - [`docs::tutorials`](crate::docs::tutorials) says which example is which program of asyncio's documentation. Nineteen
 //!   examples are new, and all have `--help`.
+//! - [`Task::report_errors`](crate::Task::report_errors): an `Err` that no code reads is reported.
+//! - [`docs::errors`](crate::docs::errors) lists the types of errors. Children, bodies of groups and functions of servers may
+//!   return `anyhow::Result` and `Box<dyn Error + Send + Sync>`. For that the errors that they return are `Send` and `Sync`, so a
+//!   `Box<dyn Error>` does not fit any more; [`GroupError`](crate::GroupError), [`FutureError`](crate::FutureError) and
+//!   [`ExceptionContext`](crate::ExceptionContext) are `Send` and `Sync` too. `ServeError`, `SignalError`, `GroupError`,
+//!   `FutureError` and `ThreadFutureError` convert into `io::Error`. The `Debug` of [`RunError`](crate::RunError) is its
+//!   sentence.
 //! - [`LoopMetrics`](crate::LoopMetrics), which was `Metrics`, counts callbacks, steps, wakes, posts, timers, tasks and
 //!   sources too, and [`since`](crate::LoopMetrics::since) gives the difference. With
 //!   [`Builder::metrics`](crate::Builder::metrics) a loop has histograms: [`Latencies`](crate::Latencies).

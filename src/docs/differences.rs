@@ -52,6 +52,7 @@
 //! | A task that waits by [`wait`](crate::wait) or [`as_completed`](crate::as_completed()) is woken in the turn in which the last task ends. | One turn later: each is a done callback. | One wake less. |
 //! | [`as_completed`](crate::as_completed()) has no `timeout` argument. | It has one. | A timeout around [`next`](crate::AsCompleted::next) loses no task. |
 //! | [`shield`](crate::shield) takes a task or a loop's future. | It also makes a task of a coroutine. | [`create_task`](crate::create_task) does that, and returns the handle. |
+//! | An `Err` of a task that no code reads is silent, unless [`Task::report_errors`](crate::Task::report_errors) was called. | "Task exception was never retrieved". | A task does not know that its output is a `Result`. |
 //! | [`gather`](crate::gather()): a `Result` that a child returns is a value; [`try_gather`](crate::try_gather) and [`Gather::fail_fast`](crate::Gather::fail_fast) treat `Err` as a failure. [`Gather::settled`](crate::Gather::settled) is `return_exceptions=True`. | An exception of a child is the failure. | See panics above. |
 //! | Dropping a [`gather`](crate::gather()) cancels its children. | Dropping the future changes nothing. | To cancel is to drop. |
 //! | [`task_group`](crate::task_group) takes its body as a closure. [`TaskGroup::cancel`](crate::TaskGroup::cancel) ends it early and without error; a limit of children is an option. | `async with TaskGroup()`. | There is no `async with`. |

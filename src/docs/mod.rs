@@ -4,6 +4,7 @@
 //! - [`differences`]: every deviation from asyncio, in one table, with its reason.
 //! - [`from_tokio`]: what each part of tokio is called here, and where the rules differ.
 //! - [`changelog`]: what changed in each version.
+//! - [`errors`]: every type of error, when it comes, and what it converts into.
 //! - [`events`]: what is said through `tracing`, or on standard error.
 //! - [`tokio_beside`]: crates of tokio's ecosystem, with and without tokio's runtime.
 //! - [`modules`]: for those who change the crate: where everything is, and in which order.
@@ -11,6 +12,7 @@
 
 pub mod changelog;
 pub mod differences;
+pub mod errors;
 pub mod events;
 pub mod from_tokio;
 pub mod guide;

@@ -148,6 +148,7 @@
 //!   event_loop/pending       pending_callbacks, pending_timers
 //!   event_loop/clock_handle  ClockHandle: a clock that the program moves
 //!   event_loop/tasks         create_task, TaskBuilder, all_tasks
+//!   event_loop/reported_task ReportedTask: an Err that is not read is reported
 //!   event_loop/exception_handler set_exception_handler, call_exception_handler
 //!   event_loop/fd_callbacks  add_reader, add_writer
 //!   event_loop/in_context    call_soon_in, add_done_callback_in: callbacks in a given context
@@ -339,6 +340,7 @@
 //!   doctest                  what examples of the documentation set up
 //!   docs/changelog           a page: what changed in each version
 //!   docs/differences         a page: every deviation from asyncio
+//!   docs/errors              a page: every type of error
 //!   docs/events              a page: what is said through tracing
 //!   docs/from_tokio          a page: for those who come from tokio
 //!   docs/guide               a page: the guide for users

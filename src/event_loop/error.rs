@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 
 use crate::error::{LoopClosed, Panicked};
 
@@ -52,5 +53,22 @@ impl Error for ThreadFutureError {
             Self::Panicked(panicked) => Some(panicked),
             _ => None,
         }
+    }
+}
+
+/// `TimedOut` and `NotConnected` for those two cases, every other one as `Other`. The error is inside.
+///
+/// ```
+/// let error = std::io::Error::from(callsoon::ThreadFutureError::TimedOut);
+/// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+/// ```
+impl From<ThreadFutureError> for io::Error {
+    fn from(error: ThreadFutureError) -> Self {
+        let kind = match error {
+            ThreadFutureError::TimedOut => io::ErrorKind::TimedOut,
+            ThreadFutureError::LoopClosed => io::ErrorKind::NotConnected,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
     }
 }

@@ -17,6 +17,7 @@ mod in_context;
 pub(crate) mod owner;
 pub(crate) mod pending;
 pub(crate) mod remote;
+mod reported_task;
 pub(crate) mod run_coroutine;
 pub(crate) mod tasks;
 pub(crate) mod thread_future;
@@ -33,6 +34,7 @@ pub use free::{
 pub use owner::EventLoop;
 pub use pending::{PendingCallback, PendingKind};
 pub use remote::{RemoteHandle, ThreadsafeHandle};
+pub use reported_task::ReportedTask;
 pub use tasks::TaskBuilder;
 pub use thread_future::ThreadFuture;
 pub use wrap_future::{WrappedFuture, wrap_future};

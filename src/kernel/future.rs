@@ -10,6 +10,7 @@ use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
 use crate::error::{CancelOrigin, Cancellation, FutureError, InvalidState};
@@ -184,13 +185,13 @@ impl<T> Future<T> {
     /// ```
     pub fn set_exception(
         &self,
-        error: impl Into<Box<dyn Error>>,
-    ) -> Result<(), InvalidState<Box<dyn Error>>> {
+        error: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Result<(), InvalidState<Box<dyn Error + Send + Sync>>> {
         let error = error.into();
         if self.done() {
             return Err(InvalidState(error));
         }
-        self.finish(Err(FutureError::Exception(Rc::from(error))));
+        self.finish(Err(FutureError::Exception(Arc::from(error))));
         Ok(())
     }
 
@@ -441,10 +442,10 @@ impl<T> Drop for Shared<T> {
         if let Stage::Done(Err(FutureError::Exception(error))) = self.stage.get_mut() {
             self.state.report(ExceptionContext {
                 message: "Future exception was never retrieved".to_owned(),
-                exception: Some(Rc::clone(error)),
+                exception: Some(Arc::clone(error)),
                 location: Some(self.location),
                 future: Some(FailedFuture {
-                    exception: Rc::clone(error),
+                    exception: Arc::clone(error),
                     location: self.location,
                 }),
                 ..ExceptionContext::default()

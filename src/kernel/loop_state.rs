@@ -433,7 +433,7 @@ impl LoopState {
                 self.guest_notified.set(false);
                 self.report(ExceptionContext {
                     message: "The loop that drives this one cannot be woken".to_owned(),
-                    exception: Some(Rc::new(error)),
+                    exception: Some(Arc::new(error)),
                     ..ExceptionContext::default()
                 });
             }

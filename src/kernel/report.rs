@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::error::Panicked;
 
@@ -33,7 +34,7 @@ pub struct ExceptionContext {
     /// The panic, if it was one.
     pub panic: Option<Panicked>,
     /// The error, if it was one.
-    pub exception: Option<Rc<dyn Error>>,
+    pub exception: Option<Arc<dyn Error + Send + Sync>>,
     /// The name of the task that failed. The task itself is [`task_ref`](Self::task_ref).
     pub task: Option<String>,
     /// Where the failing task, future or callback was created.
@@ -76,7 +77,7 @@ impl ExceptionContext {
 /// ```
 #[derive(Clone, Debug)]
 pub struct FailedFuture {
-    pub(crate) exception: Rc<dyn Error>,
+    pub(crate) exception: Arc<dyn Error + Send + Sync>,
     pub(crate) location: &'static Location<'static>,
 }
 

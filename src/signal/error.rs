@@ -48,6 +48,23 @@ impl Error for SignalError {
     }
 }
 
+/// An error of the system's is that error, a closed loop is `NotConnected`, every other one is inside, as `InvalidInput`.
+///
+/// ```
+/// let error = std::io::Error::from(callsoon::SignalError::Uncatchable(libc::SIGKILL));
+/// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+/// assert_eq!(error.to_string(), "signal 9 cannot be caught");
+/// ```
+impl From<SignalError> for io::Error {
+    fn from(error: SignalError) -> Self {
+        match error {
+            SignalError::Io(error) => error,
+            SignalError::Closed => LoopClosed.into(),
+            error => Self::new(io::ErrorKind::InvalidInput, error),
+        }
+    }
+}
+
 impl From<io::Error> for SignalError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)

@@ -19,7 +19,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::panic::Location;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::Interest;
@@ -110,7 +110,7 @@ impl AcceptRetry {
         };
         handle.state.report(ExceptionContext {
             message: format!("{what}; trying again every second"),
-            exception: Some(Rc::new(error)),
+            exception: Some(Arc::new(error)),
             location,
             ..ExceptionContext::default()
         });

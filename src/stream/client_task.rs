@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use crate::error::Panicked;
@@ -25,21 +26,23 @@ use crate::stream::writer::StreamWriter;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "the function of a server returns `{Self}`, whose value nobody would read",
-    note = "it returns `()`, or a `Result<(), E>` whose error goes to the exception handler: end it with `Ok(())`"
+    note = "it returns `()`, or a `Result<(), E>` whose error goes to the exception handler: end it with `Ok(())`",
+    note = "`E` is an error that is `Send` and `Sync`, a text, `anyhow::Error` or `Box<dyn Error + Send + Sync>`: a `Box<dyn Error>` is none"
 )]
 pub trait ClientResult {
     /// Returns the error, if it is one.
-    fn failure(self) -> Option<Box<dyn Error>>;
+    fn failure(self) -> Option<Box<dyn Error + Send + Sync>>;
 }
 
 impl ClientResult for () {
-    fn failure(self) -> Option<Box<dyn Error>> {
+    fn failure(self) -> Option<Box<dyn Error + Send + Sync>> {
         None
     }
 }
 
-impl<E: Into<Box<dyn Error>>> ClientResult for Result<(), E> {
-    fn failure(self) -> Option<Box<dyn Error>> {
+#[diagnostic::do_not_recommend]
+impl<E: Into<Box<dyn Error + Send + Sync>>> ClientResult for Result<(), E> {
+    fn failure(self) -> Option<Box<dyn Error + Send + Sync>> {
         self.err().map(Into::into)
     }
 }
@@ -105,7 +108,7 @@ fn failure_of<R: ClientResult>(
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(result)) => {
                 Poll::Ready(result.failure().map(|error| ExceptionContext {
-                    exception: Some(Rc::from(error)),
+                    exception: Some(Arc::from(error)),
                     ..ExceptionContext::default()
                 }))
             }

@@ -13,6 +13,7 @@ use std::panic::Location;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use socket2::{Domain, Socket, Type};
 
@@ -113,7 +114,7 @@ impl LoopHandle {
     where
         F: Fn() -> Result<P, E> + 'static,
         P: Protocol,
-        E: Into<Box<dyn Error>>,
+        E: Into<Box<dyn Error + Send + Sync>>,
     {
         self.serve_with(try_factory(factory), on.into().0, Location::caller())
     }
@@ -182,7 +183,7 @@ impl LoopHandle {
     where
         F: Fn() -> Result<P, E> + 'static,
         P: Protocol,
-        E: Into<Box<dyn Error>>,
+        E: Into<Box<dyn Error + Send + Sync>>,
     {
         let site = Site::Path(path.as_ref().to_owned());
         self.serve_with(try_factory(factory), site, Location::caller())
@@ -213,11 +214,11 @@ fn try_factory<F, P, E>(factory: F) -> Factory
 where
     F: Fn() -> Result<P, E> + 'static,
     P: Protocol,
-    E: Into<Box<dyn Error>>,
+    E: Into<Box<dyn Error + Send + Sync>>,
 {
     Rc::new(move || match factory() {
         Ok(protocol) => Ok(Rc::new(protocol)),
-        Err(error) => Err(Rc::from(error.into())),
+        Err(error) => Err(Arc::from(error.into())),
     })
 }
 

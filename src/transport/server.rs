@@ -370,3 +370,18 @@ impl Error for ServeError {
         }
     }
 }
+
+/// An error of the system's is that error, every other one is inside, as `Other`.
+///
+/// ```
+/// let error = std::io::Error::from(callsoon::transport::ServeError::AlreadyServing);
+/// assert_eq!(error.to_string(), "the server is in serve_forever already");
+/// ```
+impl From<ServeError> for io::Error {
+    fn from(error: ServeError) -> Self {
+        match error {
+            ServeError::Io(error) => error,
+            error => Self::other(error),
+        }
+    }
+}

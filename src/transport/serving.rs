@@ -8,6 +8,7 @@ use std::error::Error;
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use slab::Slab;
 use socket2::Socket;
@@ -28,7 +29,7 @@ use crate::transport::tls::handshake::Timeouts;
 use crate::transport::tls::options::TlsOptions;
 
 /// Makes a protocol for each client, or says why it cannot.
-pub(crate) type Factory = Rc<dyn Fn() -> Result<Rc<dyn Protocol>, Rc<dyn Error>>>;
+pub(crate) type Factory = Rc<dyn Fn() -> Result<Rc<dyn Protocol>, Arc<dyn Error + Send + Sync>>>;
 
 /// What a report says of a factory that has failed.
 const FACTORY: &str = "Exception in a protocol factory";
@@ -188,7 +189,7 @@ impl Serving {
 
     /// Reports an error of the factory. The client's connection has been closed.
     #[cold]
-    fn report_factory(&self, error: Rc<dyn Error>) {
+    fn report_factory(&self, error: Arc<dyn Error + Send + Sync>) {
         self.handle.state.report(ExceptionContext {
             message: FACTORY.to_owned(),
             exception: Some(error),
@@ -236,7 +237,7 @@ impl Serving {
                 }
                 Err(error) if state.debug.get() => state.report(ExceptionContext {
                     message: "The TLS handshake of a client failed".to_owned(),
-                    exception: Some(Rc::new(error)),
+                    exception: Some(Arc::new(error)),
                     location: Some(serving.location),
                     ..ExceptionContext::default()
                 }),
@@ -270,7 +271,7 @@ impl Host for Serving {
         if let Err(error) = self.connect(socket, peer) {
             self.handle.state.report(ExceptionContext {
                 message: "A client that was accepted cannot be watched, and is dropped".to_owned(),
-                exception: Some(Rc::new(error)),
+                exception: Some(Arc::new(error)),
                 location: Some(self.location),
                 ..ExceptionContext::default()
             });

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::panic::Location;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::kernel::events::written_after_loss;
 use crate::kernel::io::readiness::Direction;
@@ -226,7 +226,7 @@ impl Transport {
         let error = self.cannot_write();
         self.connection.handle.state.report(ExceptionContext {
             message: format!("{call} on a connection that takes no more"),
-            exception: Some(Rc::new(error)),
+            exception: Some(Arc::new(error)),
             location: Some(Location::caller()),
             ..ExceptionContext::default()
         });

@@ -525,7 +525,8 @@ fn an_error_chain_reaches_the_handler_whole() {
         let depth = Rc::new(Cell::new(0));
         let seen = Rc::clone(&depth);
         event_loop.set_exception_handler(move |_, context| {
-            let mut error = context.exception.as_deref();
+            let exception = context.exception.as_deref();
+            let mut error = exception.map(|error| error as &dyn std::error::Error);
             while let Some(source) = error {
                 seen.set(seen.get() + 1);
                 error = source.source();

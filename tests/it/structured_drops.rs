@@ -404,7 +404,8 @@ fn b6_a_hundred_thousand_groups_in_one_another_are_cancelled_and_dropped_without
 
 #[test]
 fn b6_a_failure_at_the_bottom_of_many_groups_comes_up_without_recursion() {
-    type Failing = Pin<Box<dyn Future<Output = Result<(), Box<dyn std::error::Error>>>>>;
+    type Failing =
+        Pin<Box<dyn Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>>>>;
     fn failing(depth: u32) -> Failing {
         Box::pin(async move {
             if depth == 0 {

@@ -13,7 +13,7 @@ use crate::combine::group::error::{Failure, FailureCause, Outcome};
 use crate::combine::group::state::{GroupState, Slot};
 use crate::error::{CancelOrigin, Cancellation, Panicked};
 use crate::kernel::task::cell::Held;
-use crate::kernel::task::reference::TaskRef;
+use crate::kernel::task::reference::TaskId;
 
 /// The part of the wrapper beside the child's future.
 pub(crate) struct Child {
@@ -45,11 +45,7 @@ impl Child {
         let failure = Failure {
             task: task.as_ref().map(|task| task.header().name()),
             location: task.as_ref().map(|task| task.header().location()),
-            task_ref: task.map(|task| TaskRef {
-                task,
-                state: Rc::clone(state),
-                key,
-            }),
+            task_id: task.map(|task| TaskId::of(state, task.header().serial.get())),
             cause,
         };
         self.group_state.fail(failure, self.index);

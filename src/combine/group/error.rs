@@ -2,10 +2,11 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::panic::Location;
 
 use crate::error::Panicked;
-use crate::kernel::task::reference::TaskRef;
+use crate::kernel::task::reference::TaskId;
 
 /// What a child or the body of a [`task_group`](crate::task_group) may return: `()`, or a `Result` whose `Err` makes
 /// the group fail.
@@ -23,7 +24,8 @@ use crate::kernel::task::reference::TaskRef;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a group cannot tell whether `{Self}` is a failure",
-    note = "its children and its body return `()`, or a `Result` whose `Err` makes the group fail: wrap the value in `Ok`"
+    note = "its children and its body return `()`, or a `Result` whose `Err` makes the group fail: wrap the value in `Ok`",
+    note = "the `Err` is an error that is `Send` and `Sync`, a text, `anyhow::Error` or `Box<dyn Error + Send + Sync>`: a `Box<dyn Error>` is none"
 )]
 pub trait Outcome {
     /// The value of a success.
@@ -37,21 +39,22 @@ pub trait Outcome {
     /// use callsoon::Outcome;
     /// assert_eq!(Err::<u8, _>("no").into_result().unwrap_err().to_string(), "no");
     /// ```
-    fn into_result(self) -> Result<Self::Value, Box<dyn Error>>;
+    fn into_result(self) -> Result<Self::Value, Box<dyn Error + Send + Sync>>;
 }
 
 impl Outcome for () {
     type Value = ();
 
-    fn into_result(self) -> Result<(), Box<dyn Error>> {
+    fn into_result(self) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
     }
 }
 
-impl<T, E: Into<Box<dyn Error>>> Outcome for Result<T, E> {
+#[diagnostic::do_not_recommend]
+impl<T, E: Into<Box<dyn Error + Send + Sync>>> Outcome for Result<T, E> {
     type Value = T;
 
-    fn into_result(self) -> Result<T, Box<dyn Error>> {
+    fn into_result(self) -> Result<T, Box<dyn Error + Send + Sync>> {
         self.map_err(Into::into)
     }
 }
@@ -71,15 +74,15 @@ impl<T> FunctionOutput for fn() -> T {
 impl Outcome for <fn() -> ! as FunctionOutput>::Output {
     type Value = ();
 
-    fn into_result(self) -> Result<(), Box<dyn Error>> {
+    fn into_result(self) -> Result<(), Box<dyn Error + Send + Sync>> {
         self
     }
 }
 
 /// The error of a [`task_group`](crate::task_group).
 ///
-/// Since the errors of children need not be `Send`, neither is this one. `anyhow` and `Box<dyn Error + Send + Sync>` take
-/// its text, which names every failure.
+/// It is `Send` and `Sync`, so that `?` passes it on in functions that return `anyhow::Result` or a
+/// `Box<dyn Error + Send + Sync>`.
 ///
 /// ```
 /// use std::error::Error;
@@ -87,7 +90,7 @@ impl Outcome for <fn() -> ! as FunctionOutput>::Output {
 ///     let search = callsoon::task_group(async |group| {
 ///         group.create_task(async { Err::<(), _>("no such host") });
 ///     });
-///     Ok(search.await.map_err(|error| error.to_string())?)
+///     Ok(search.await?)
 /// }
 /// assert!(callsoon::run(find()).unwrap().unwrap_err().to_string().contains("no such host"));
 /// ```
@@ -160,6 +163,18 @@ impl fmt::Display for GroupError {
     }
 }
 
+/// The group's error is inside, as `Other`.
+///
+/// ```
+/// let error = std::io::Error::from(callsoon::GroupError::Stopped);
+/// assert_eq!(error.to_string(), "the task group was stopped");
+/// ```
+impl From<GroupError> for io::Error {
+    fn from(error: GroupError) -> Self {
+        Self::other(error)
+    }
+}
+
 impl Error for GroupError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let first = self.failures().first()?;
@@ -185,7 +200,7 @@ impl Error for GroupError {
 #[derive(Debug)]
 pub struct Failure {
     pub(crate) task: Option<String>,
-    pub(crate) task_ref: Option<TaskRef>,
+    pub(crate) task_id: Option<TaskId>,
     pub(crate) location: Option<&'static Location<'static>>,
     pub(crate) cause: FailureCause,
 }
@@ -203,7 +218,7 @@ pub struct Failure {
 #[derive(Debug)]
 pub enum FailureCause {
     /// The child or the body returned this error.
-    Error(Box<dyn Error>),
+    Error(Box<dyn Error + Send + Sync>),
     /// The child panicked.
     Panicked(Panicked),
 }
@@ -222,17 +237,18 @@ impl Failure {
         self.task.as_deref()
     }
 
-    /// Returns the child's task, which has ended by the time that the group has; `None` for the body.
+    /// Returns the id of the child's task; `None` for the body. The task itself stays on its thread, and an error may leave
+    /// it.
     ///
     /// ```
     /// # use callsoon::{run, task_group};
     /// run(async {
     ///     let error = task_group(async |group| { group.create_task(async { Err::<(), _>("no") }); }).await.unwrap_err();
-    ///     assert!(error.failures()[0].task_ref().unwrap().done());
+    ///     assert!(error.failures()[0].task_id().is_some());
     /// }).unwrap();
     /// ```
-    pub fn task_ref(&self) -> Option<&TaskRef> {
-        self.task_ref.as_ref()
+    pub fn task_id(&self) -> Option<TaskId> {
+        self.task_id
     }
 
     /// Returns where the child was created; `None` for the body.

@@ -196,7 +196,7 @@ impl<T> GroupFuture<'_, T> {
             Ok(Poll::Ready(Err(error))) => {
                 self.group_state.fail_as_body(Failure {
                     task: None,
-                    task_ref: None,
+                    task_id: None,
                     location: None,
                     cause: FailureCause::Error(error),
                 });

@@ -16,6 +16,7 @@
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
 use slab::Slab;
@@ -216,7 +217,7 @@ impl GroupState {
             context.task = failure.task;
             context.location = failure.location;
             match failure.cause {
-                FailureCause::Error(error) => context.exception = Some(Rc::from(error)),
+                FailureCause::Error(error) => context.exception = Some(Arc::from(error)),
                 FailureCause::Panicked(panicked) => context.panic = Some(panicked),
             }
             self.state.report(context);

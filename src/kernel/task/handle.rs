@@ -473,13 +473,20 @@ impl<T> Drop for Task<T> {
 }
 
 impl<T> Task<T> {
+    /// Ends the await of the task whose handle was polled and is kept, so that a cancellation of the former awaiter does
+    /// not reach the task.
+    pub(crate) fn stop_awaiting(&self) {
+        let header = self.cell.task().header();
+        self.cell.scheduler().drop_await(header.node());
+        header.set_node(NodeKey::NONE);
+    }
+
     /// Drops the node of the await and reports a panic that was not read.
     #[cold]
     #[inline(never)]
     fn give_up(&self) {
+        self.stop_awaiting();
         let header = self.cell.task().header();
-        self.cell.scheduler().drop_await(header.node());
-        header.set_node(NodeKey::NONE);
         if header.state.is_taken() {
             return;
         }
