@@ -90,6 +90,7 @@
 //!   number; [`abstract_name`](crate::transport::Address::abstract_name) of an address.
 //!
 //! ## Changed: transports
+//! - [`StreamFeeder::feed_data`](crate::stream::StreamFeeder::feed_data) after the end returns an error and panics no more.
 //! - [`write`](crate::transport::Transport::write) after `write_eof` goes to the exception handler and panics no more, and
 //!   [`try_write`](crate::transport::Transport::try_write) returns an error: in which order a program calls is often decided by a
 //!   peer.

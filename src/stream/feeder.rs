@@ -38,7 +38,7 @@ impl StreamReader {
     /// let (mut reader, feeder) = StreamReader::unconnected(NonZeroUsize::new(100).unwrap());
     /// let parsing = callsoon::create_task(async move { netstring(&mut reader).await });
     /// for byte in b"5:hello" {
-    ///     feeder.feed_data(&[*byte]);
+    ///     feeder.feed_data(&[*byte])?;
     ///     callsoon::yield_now().await;
     /// }
     /// assert_eq!(parsing.await??, b"hello");
@@ -64,7 +64,7 @@ impl StreamReader {
 /// # callsoon::doctest::run(async {
 /// use callsoon::stream::StreamReader;
 /// let (mut reader, feeder) = StreamReader::unconnected(std::num::NonZeroUsize::MAX);
-/// feeder.feed_data(b"one\ntwo");
+/// feeder.feed_data(b"one\ntwo")?;
 /// drop(feeder);
 /// assert_eq!(reader.readline().await?, b"one\n");
 /// assert_eq!(reader.readline().await?, b"two");
@@ -81,25 +81,31 @@ impl StreamFeeder {
     /// Gives the reader bytes, as if a peer had sent them. Once the reader is dropped they are dropped, too. If there is no
     /// memory for them, the reader gets the error, as it does from a connection.
     ///
-    /// # Panics
-    /// After [`feed_eof`](Self::feed_eof) or [`set_exception`](Self::set_exception).
+    /// # Errors
+    /// `BrokenPipe` after [`feed_eof`](Self::feed_eof) or [`set_exception`](Self::set_exception): the reader does not get
+    /// the bytes. asyncio asserts that this does not happen.
     ///
     /// ```
     /// # callsoon::doctest::run(async {
     /// # use callsoon::stream::StreamReader;
     /// let (mut reader, feeder) = StreamReader::unconnected(std::num::NonZeroUsize::MAX);
-    /// feeder.feed_data(b"hello");
+    /// feeder.feed_data(b"hello")?;
     /// assert_eq!(reader.read(100).await?, b"hello");
     /// # Ok(()) });
     /// ```
-    #[track_caller]
-    pub fn feed_data(&self, data: &[u8]) {
-        assert!(!self.protocol.eof.get(), "feed_data after feed_eof");
+    pub fn feed_data(&self, data: &[u8]) -> io::Result<()> {
+        if self.protocol.eof.get() {
+            return Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "feed_data after feed_eof",
+            ));
+        }
         let kept = self.protocol.incoming.borrow_mut().push(data);
         match kept {
             Ok(()) => self.protocol.after_receive(&self.transport, data.len()),
             Err(error) => self.set_exception(error.into()),
         }
+        Ok(())
     }
 
     /// Ends what the reader reads, as if the peer had finished writing.
@@ -108,7 +114,7 @@ impl StreamFeeder {
     /// # callsoon::doctest::run(async {
     /// # use callsoon::stream::StreamReader;
     /// let (mut reader, feeder) = StreamReader::unconnected(std::num::NonZeroUsize::MAX);
-    /// feeder.feed_data(b"hel");
+    /// feeder.feed_data(b"hel")?;
     /// feeder.feed_eof();
     /// let incomplete = reader.readexactly(5).await.unwrap_err().incomplete().unwrap();
     /// assert_eq!(incomplete.partial, b"hel");
@@ -125,7 +131,7 @@ impl StreamFeeder {
     /// # callsoon::doctest::run(async {
     /// # use callsoon::stream::StreamReader;
     /// let (mut reader, feeder) = StreamReader::unconnected(std::num::NonZeroUsize::MAX);
-    /// feeder.feed_data(b"hel");
+    /// feeder.feed_data(b"hel")?;
     /// feeder.set_exception(std::io::ErrorKind::ConnectionReset.into());
     /// assert_eq!(reader.read(100).await?, b"hel");
     /// let error = reader.read(100).await.unwrap_err();

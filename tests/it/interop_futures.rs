@@ -340,17 +340,17 @@ fn streams_of_lines_end_after_the_last_line_and_after_one_that_is_too_long() {
             let limit = NonZeroUsize::new(4).unwrap();
 
             let (mut reader, feeder) = StreamReader::unconnected(limit);
-            feeder.feed_data(b"one\nmuch too long\nnever");
+            feeder.feed_data(b"one\nmuch too long\nnever").unwrap();
             let lines = StreamReader::lines(&mut reader).map(text);
             assert_eq!(lines.collect::<Vec<_>>().await, ["one\n", "too long"]);
 
             let (reader, feeder) = StreamReader::unconnected(NonZeroUsize::MAX);
-            feeder.feed_data(b"one\nmuch too long\nnever");
+            feeder.feed_data(b"one\nmuch too long\nnever").unwrap();
             let lines = callsoon::lines(reader).limit(limit).map(text);
             assert_eq!(lines.collect::<Vec<_>>().await, ["one\n", "too long"]);
 
             let (reader, feeder) = StreamReader::unconnected(limit);
-            feeder.feed_data(b"one\ntwo");
+            feeder.feed_data(b"one\ntwo").unwrap();
             drop(feeder);
             let mut lines = callsoon::lines(reader).map(text);
             assert_eq!(lines.by_ref().collect::<Vec<_>>().await, ["one\n", "two"]);
