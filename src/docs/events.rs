@@ -16,7 +16,7 @@
 //! | warn | `a slow step of a task held up the loop` | `took`, `location`, `task` | One step of a task, from one `await` that suspends to the next, took at least the threshold. | threshold |
 //! | warn | `a slow poll for events held up the loop` | `took` | What a poll for events does besides sleeping took at least the threshold, and a millisecond: the system's call, and wakers of other runtimes. | threshold |
 //! | warn | `a slow look-up of a name` | `took`, `host` | The system's resolver took at least the threshold. The loop went on meanwhile. | debug |
-//! | warn | `a resource was not closed before its loop` | `resource`, `location` | A transport, a datagram transport or a listening socket of a server was open when its loop closed: asyncio's `ResourceWarning`. Sockets, streams and files that a value owns are closed when it is dropped, at a place that the program shows, and are not warned of. | debug |
+//! | warn | `a resource was not closed before its loop` | `resource`, `location` | A transport, a datagram transport, a subprocess transport or a listening socket of a server was open when its loop closed: asyncio's `ResourceWarning`. Sockets, streams and files that a value owns are closed when it is dropped, at a place that the program shows, and are not warned of. | debug |
 //! | warn | `further resources were not closed before their loop` | `further` | How many of those there were after the first twenty. | debug |
 //! | warn | `a socket in blocking mode was passed to the loop` | `socket` | A method of the `sock_` family was called with it, and fails with `InvalidInput`. | debug |
 //! | warn | `{call} on a connection that is lost` | `location` | A program goes on writing to a transport after five writes that were dropped. | always |
@@ -35,7 +35,7 @@
 //! | `callsoon::loop` | `poll` | none | For each poll for events. What it makes ready is queued inside. |
 //! | `callsoon::loop` | `wait` | none | In a poll, while nothing is ready: the part in which the loop may sleep. |
 //! | `callsoon::loop` | `call` | `kind`, `what`, `loc.file`, `loc.line`, `loc.col` | For each callback and each call of a protocol, a listener or a signal handler. `kind` is that of [`CallKind`](crate::CallKind::name), `what` is `callback`, `listener`, or the name of the protocol's method, and the place is where it was created. |
-//! | `tokio::task` | `runtime.spawn` | `kind`, `task.name`, `task.id`, `loc.file`, `loc.line`, `loc.col` | For each step of a task. It lives as long as the task and has no parent. `kind` is `task`, or `block_on` for the future of `run_until_complete`. `task.name` is the name when the span is made, `task.id` the number in `Task-<n>`, and the place is where the task was created. |
+//! | `tokio::task` | `runtime.spawn` | `kind`, `task.name`, `task.id`, `loc.file`, `loc.line`, `loc.col` | For each step of a task. It lives as long as the task and has no parent. `kind` is `task`, or `block_on` for the future of `run_until_complete`. `task.name` is the name when the span is made, and [`TaskRef::set_name`](crate::TaskRef::set_name) records another; `task.id` the number in `Task-<n>`, and the place is where the task was created. |
 //! | `tokio::task::waker` | `an event` | `op`, `task.id` | An event without a message, for each wake that queues a task. `op` is `waker.wake_by_ref`, and `task.id` is the id of the task's span. |
 //!
 //! The last two are those of tokio's own tasks, so that tokio-console and other tools for them show a program of this crate

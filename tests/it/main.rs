@@ -18,6 +18,7 @@ mod embedding; // what a host asks of a loop that it embeds
 mod exception_handler; // every failure that no code handles reaches the exception handler once
 mod guest_mode; // another loop drives ours by `turn` and a descriptor
 mod inspect_graph; // who waits for what: each kind of wait, circles, and what is known without notes
+mod inspect_holders; // who holds a lock, wherever it was taken and released
 mod inspect_socket; // the inspector: what it answers, whom it serves, and what it leaves
 mod lifecycle; // running, stopping and closing, in every order
 mod loop_metrics; // what a loop counts and measures of itself

@@ -10,6 +10,7 @@ use crate::kernel::callback::refuse;
 use crate::kernel::callee::Callee;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::observation::rename_span;
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Identity, Key};
@@ -121,7 +122,7 @@ impl TaskRef {
         self.task.header().name()
     }
 
-    /// Renames the task.
+    /// Renames the task, and its span on a loop with [`Builder::task_spans`](crate::Builder::task_spans).
     ///
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();
@@ -135,6 +136,7 @@ impl TaskRef {
         self.task
             .header()
             .with_cold(|cold| cold.name = Some(name.into()));
+        rename_span(&self.state, self.task.header());
     }
 
     /// Returns where the task was created.
