@@ -160,7 +160,9 @@ fn a_task_that_waits_for_room_in_its_group_is_named_with_that() {
                 });
                 group.await.unwrap();
             });
-            assert_eq!(waits.await, [(WaitKind::Vacancy, None)]);
+            // The group waits for its children, whatever its body does.
+            let child = (WaitKind::TaskGroup, Some("Task-3".to_owned()));
+            assert_eq!(waits.await, [child, (WaitKind::Vacancy, None)]);
         };
         event_loop.run_until_complete(program).unwrap();
     });
