@@ -9,8 +9,8 @@ use callsoon::net::UnixStream;
 use callsoon::sync::Lock;
 use callsoon::transport::Protocol;
 use callsoon::{
-    Clock, EventLoop, LoopHandle, ReturnWhen, TaskInfo, WaitKind, as_completed, create_task,
-    get_running_loop, sleep, task_builder, task_group, wait, wrap_future, yield_now,
+    Clock, EventLoop, LoopHandle, ReturnWhen, TaskInfo, WaitKind, as_completed, get_running_loop,
+    sleep, task_builder, task_group, wait, wrap_future, yield_now,
 };
 
 use crate::support::{audited, loopback, std_pair};
