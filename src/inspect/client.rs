@@ -29,6 +29,8 @@ pub(crate) struct Client {
     stage: Stage,
     /// When it is given up; while it waits for the loop, when it is told that the loop does not answer.
     pub(crate) deadline: Instant,
+    /// When it was last heard of: it came, sent or took something.
+    heard: Instant,
     /// The number of its request among all that the watcher has read, once it has.
     pub(crate) request: u64,
 }
@@ -46,10 +48,12 @@ pub(crate) enum Next {
 
 impl Client {
     pub(crate) fn new(stream: UnixStream) -> Self {
+        let now = Instant::now();
         Self {
             stream,
             stage: Stage::Asks(Vec::new()),
-            deadline: Instant::now() + PATIENCE,
+            deadline: now + PATIENCE,
+            heard: now,
             request: 0,
         }
     }
@@ -65,6 +69,17 @@ impl Client {
             Stage::Waits(request) => Some(request),
             Stage::Asks(_) | Stage::Takes(..) => None,
         }
+    }
+
+    /// Returns since when it keeps its place and does nothing with it: it has sent no request, or takes nothing of its
+    /// answer for longer than `pause`. `None` if the loop is to act, or it reads its answer.
+    pub(crate) fn silent_since(&self, now: Instant, pause: Duration) -> Option<Instant> {
+        let is_silent = match self.stage {
+            Stage::Asks(_) => true,
+            Stage::Waits(_) => false,
+            Stage::Takes(..) => now.saturating_duration_since(self.heard) > pause,
+        };
+        is_silent.then_some(self.heard)
     }
 
     /// Goes as far as the socket lets it.
@@ -85,7 +100,8 @@ impl Client {
     /// Has an answer sent.
     pub(crate) fn answer(&mut self, text: String) -> Next {
         self.stage = Stage::Takes(text.into_bytes(), 0);
-        self.deadline = Instant::now() + PATIENCE;
+        self.heard = Instant::now();
+        self.deadline = self.heard + PATIENCE;
         self.advance()
     }
 
@@ -120,7 +136,10 @@ impl Client {
         };
         while *sent < text.len() {
             match self.stream.write(&text[*sent..]) {
-                Ok(count) => *sent += count,
+                Ok(count) => {
+                    *sent += count;
+                    self.heard = Instant::now();
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

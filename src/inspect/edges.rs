@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::inspect::task_info::{TaskInfo, TaskState, WaitInfo};
 use crate::kernel::clock::NEVER;
-use crate::kernel::inspection::{Record, Wait};
+use crate::kernel::inspection::{Record, Wait, holder};
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::key::{Identity, Key};
@@ -193,9 +193,8 @@ fn state_of(state: &LoopState, task: &TaskRef) -> TaskState {
 }
 
 fn wait_info(state: &LoopState, wait: Wait, since: Option<Duration>, now: u64) -> WaitInfo {
-    let holder = || state.inspection.as_ref()?.holder(wait.object);
     let task = match wait.kind {
-        WaitKind::Lock => holder(),
+        WaitKind::Lock => holder(wait.object).filter(|task| task.key.loop_id() == state.id),
         _ => Some(wait.task).filter(|task| *task != Identity::NONE),
     };
     // A holder may have ended, and have leaked its lock.

@@ -30,8 +30,12 @@ use crate::sys::socket::peer_cred;
 /// After which time a loop counts as busy. A loop that is well answers within a few milliseconds.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(200);
 
-/// The most clients at a time. Others are closed at once.
+/// The most clients at a time. A further one takes the place of the one that has been silent for longest, so that clients
+/// that do nothing keep nobody out. It is closed at once if none is silent.
 const MOST_CLIENTS: usize = 16;
+
+/// After which time a client that takes nothing of its answer counts as silent, if its place is needed.
+const TAKES_WITHIN: Duration = Duration::from_millis(200);
 
 /// When a listener that has failed, as without descriptors, is tried again.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -195,7 +199,7 @@ impl Watcher {
                 let known: Vec<_> = self.clients.keys().copied().collect();
                 known.into_iter().for_each(|number| self.advance(number));
             }
-            if refused || self.clients.len() >= MOST_CLIENTS {
+            if refused || !self.has_place() {
                 continue;
             }
             let mut client = Client::new(stream);
@@ -207,6 +211,19 @@ impl Watcher {
                 self.next += 1;
             }
         }
+    }
+
+    /// Returns whether there is a place for one more client, after a silent one had to give up its own if there was none.
+    fn has_place(&mut self) -> bool {
+        if self.clients.len() < MOST_CLIENTS {
+            return true;
+        }
+        let now = Instant::now();
+        let silent = self.clients.iter().filter_map(|(number, client)| {
+            Some((client.silent_since(now, TAKES_WITHIN)?, *number))
+        });
+        let longest = silent.min();
+        longest.is_some_and(|(_, number)| self.clients.remove(&number).is_some())
     }
 
     fn advance(&mut self, number: usize) {

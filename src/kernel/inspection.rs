@@ -25,6 +25,34 @@ pub(crate) const MOST_WAITS: usize = 16;
 /// How many loops of this process are inspected.
 static INSPECTED: AtomicUsize = AtomicUsize::new(0);
 
+thread_local! {
+    /// The tasks of this thread's inspected loops that hold locks, by the addresses of those. It is the thread's and not a
+    /// loop's, since a lock may be taken and released outside of every run.
+    static HOLDERS: RefCell<HashMap<u64, Identity>> = RefCell::default();
+}
+
+/// Calls `f` with the holders; not at all once the thread has dropped them, when it ends.
+fn with_holders<R>(f: impl FnOnce(&mut HashMap<u64, Identity>) -> R) -> Option<R> {
+    HOLDERS
+        .try_with(|holders| f(&mut holders.borrow_mut()))
+        .ok()
+}
+
+/// Notes which task holds a lock from now on.
+pub(crate) fn hold(lock: u64, task: Identity) {
+    with_holders(|holders| holders.insert(lock, task));
+}
+
+/// Notes that no task holds a lock.
+pub(crate) fn release(lock: u64) {
+    with_holders(|holders| holders.remove(&lock));
+}
+
+/// Returns which task holds a lock, which may have ended.
+pub(crate) fn holder(lock: u64) -> Option<Identity> {
+    with_holders(|holders| holders.get(&lock).copied()).flatten()
+}
+
 /// Returns whether any loop of this process keeps notes.
 #[inline(always)]
 pub(crate) fn is_any_inspected() -> bool {
@@ -66,22 +94,21 @@ pub(crate) struct Record {
 
 /// The notes of one loop.
 pub(crate) struct Inspection {
+    loop_id: u16,
     /// What the running step has noted so far.
     noted: RefCell<Waits>,
     /// By the serial number of the task.
     records: RefCell<HashMap<u64, Record>>,
-    /// The tasks that hold locks, by the addresses of those.
-    holders: RefCell<HashMap<u64, Identity>>,
     pub(crate) running: Arc<Running>,
 }
 
 impl Inspection {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(loop_id: u16) -> Self {
         INSPECTED.fetch_add(1, Ordering::Relaxed);
         Self {
+            loop_id,
             noted: RefCell::default(),
             records: RefCell::default(),
-            holders: RefCell::default(),
             running: Arc::default(),
         }
     }
@@ -152,24 +179,11 @@ impl Inspection {
     pub(crate) fn record(&self, serial: u64) -> Option<Record> {
         self.records.borrow().get(&serial).cloned()
     }
-
-    /// Notes which task holds a lock from now on.
-    pub(crate) fn hold(&self, lock: u64, task: Identity) {
-        self.holders.borrow_mut().insert(lock, task);
-    }
-
-    /// Notes that a lock was released.
-    pub(crate) fn release(&self, lock: u64) {
-        self.holders.borrow_mut().remove(&lock);
-    }
-
-    pub(crate) fn holder(&self, lock: u64) -> Option<Identity> {
-        self.holders.borrow().get(&lock).copied()
-    }
 }
 
 impl Drop for Inspection {
     fn drop(&mut self) {
+        with_holders(|holders| holders.retain(|_, task| task.key.loop_id() != self.loop_id));
         INSPECTED.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -310,7 +310,9 @@ impl LoopState {
             wait_hooks: RefCell::new(None),
             timer_locations: RefCell::new(Vec::new()),
             locals: RefCell::new(Vec::new()),
-            inspection: settings.inspect.then(|| Box::new(Inspection::new())),
+            inspection: settings
+                .inspect
+                .then(|| Box::new(Inspection::new(claim.id))),
             inhibitors: OnceCell::new(),
             shuffler: settings.shuffle.map(Shuffler::new),
             spans: settings.spans.then(|| Box::new(Spans::new())),

@@ -3,7 +3,7 @@
 //! Each function tests one number of the process first, and does nothing more while no loop is inspected. What is noted
 //! belongs to the running task of the current loop: `kernel/inspection` says how long it is kept.
 
-use crate::kernel::inspection::{Wait, is_any_inspected};
+use crate::kernel::inspection::{self, Wait, is_any_inspected};
 use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::waker::with_current;
 use crate::kernel::wait::wait_kind::WaitKind;
@@ -49,7 +49,7 @@ pub(crate) fn rename_wait(kind: WaitKind, object: impl FnOnce() -> u64) {
     }
 }
 
-/// Notes that the running task holds a lock.
+/// Notes that the running task holds a lock, or that none of an inspected loop does.
 #[inline(always)]
 pub(crate) fn note_holder(lock: impl FnOnce() -> u64) {
     if is_any_inspected() {
@@ -61,8 +61,7 @@ pub(crate) fn note_holder(lock: impl FnOnce() -> u64) {
 #[inline(always)]
 pub(crate) fn note_release(lock: impl FnOnce() -> u64) {
     if is_any_inspected() {
-        let lock = lock();
-        with_current(|state| state.inspection.as_ref().map(|kept| kept.release(lock)));
+        inspection::release(lock());
     }
 }
 
@@ -94,14 +93,14 @@ fn note(kind: WaitKind, object: u64, task: Identity) {
 #[cold]
 #[inline(never)]
 fn hold(lock: u64) {
-    with_current(|state| {
-        let Some(inspection) = &state.inspection else {
-            return;
-        };
-        match state.task(state.current_task.get()) {
-            Some(task) => inspection.hold(lock, state.identity_of(task.header())),
-            // A callback holds it: no task is to be named.
-            None => inspection.release(lock),
-        }
+    let task = with_current(|state| {
+        state.inspection.as_ref()?;
+        let task = state.task(state.current_task.get())?;
+        Some(state.identity_of(task.header()))
     });
+    match task.flatten() {
+        Some(task) => inspection::hold(lock, task),
+        // A callback holds it, or code outside of every run: no task is to be named.
+        None => inspection::release(lock),
+    }
 }

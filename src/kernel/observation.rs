@@ -176,6 +176,13 @@ pub(crate) fn end_task(state: &LoopState, key: Key) {
     }
 }
 
+/// Tells the observers that a task has another name.
+pub(crate) fn rename_span(state: &LoopState, header: &Header) {
+    if let Some(spans) = &state.spans {
+        spans.rename(state.key_of(header), header);
+    }
+}
+
 /// Tells the observers that all tasks were ended, because the loop closes.
 pub(crate) fn end_tasks(state: &LoopState) {
     if let Some(spans) = &state.spans {

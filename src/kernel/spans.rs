@@ -161,6 +161,17 @@ impl Spans {
         self.tasks.borrow().contains_key(&key.bits())
     }
 
+    /// Records the new name of a task in its span. If there is none yet, it will be made with that name.
+    pub(crate) fn rename(&self, key: Key, header: &Header) {
+        let span = self.tasks.borrow().get(&key.bits()).cloned().flatten();
+        if let Some(span) = span {
+            let name = header.name();
+            run_quietly(|| {
+                span.0.record("task.name", tracing::field::display(&name));
+            });
+        }
+    }
+
     /// Closes the span of a task that has ended.
     pub(crate) fn close(&self, key: Key) {
         let ended = self.tasks.borrow_mut().remove(&key.bits());

@@ -9,7 +9,8 @@ use callsoon::transport::{DatagramProtocol, Protocol, Server};
 use callsoon::{Clock, EventLoop, get_running_loop, yield_now};
 
 use crate::support::{
-    HostileWaker, Touch, Trace, audited, loopback, one_turn, std_pair, virtual_loop, warnings_of,
+    HostileWaker, Touch, Trace, audited, loopback, one_turn, pipe, std_pair, virtual_loop,
+    warnings_of,
 };
 
 struct Idle;
@@ -261,6 +262,58 @@ fn what_was_not_closed_before_its_loop_is_named_in_debug_mode() {
         assert_eq!(
             resources,
             expected.map(|resource| format!("{event} resource=\"{resource}\""))
+        );
+    });
+}
+
+#[test]
+fn a_pipe_that_was_not_closed_before_its_loop_is_named_in_debug_mode() {
+    audited(|| {
+        let lines = |closed: bool| {
+            slow(move || {
+                let event_loop = debug_loop(Duration::from_secs(3600));
+                let (reading, writing) = pipe().unwrap();
+                let opened = async {
+                    let event_loop = get_running_loop();
+                    let reader = event_loop
+                        .connect_read_pipe(|| Idle, reading)
+                        .await
+                        .unwrap()
+                        .0;
+                    let writer = event_loop
+                        .connect_write_pipe(|| Idle, writing)
+                        .await
+                        .unwrap()
+                        .0;
+                    if closed {
+                        reader.close();
+                        writer.close();
+                        yield_now().await;
+                        yield_now().await;
+                    }
+                    (reader, writer)
+                };
+                let opened = event_loop.run_until_complete(opened).unwrap();
+                drop(event_loop);
+                drop(opened);
+            })
+        };
+        assert_eq!(lines(true), [""; 0]);
+        let event = "WARN a resource was not closed before its loop resource=\"a transport\"";
+        let found = lines(false);
+        let found: Vec<_> = found
+            .iter()
+            .map(|line| line.split_once(" location=").unwrap())
+            .collect();
+        assert_eq!(
+            found.iter().map(|(text, _)| *text).collect::<Vec<_>>(),
+            [event; 2]
+        );
+        assert!(
+            found
+                .iter()
+                .all(|(_, place)| place.contains("debug_mode.rs")),
+            "{found:?}"
         );
     });
 }

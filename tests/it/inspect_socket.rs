@@ -191,7 +191,7 @@ fn hostile_clients_harm_nobody() {
         let mut unread = connect(path);
         unread.write_all(b"dump\n").unwrap();
         assert_eq!(ask(path, "snapshot\n")["answered"], true);
-        // A client too many is closed, and the others are served.
+        // A client too many is closed, or one that has not asked yet, and the others are served.
         let mut many: Vec<_> = (0..40).map(|_| connect(path)).collect();
         for stream in &mut many {
             let _ = stream.write_all(b"snapshot\n");
@@ -205,6 +205,26 @@ fn hostile_clients_harm_nobody() {
         assert!((1..40).contains(&served), "{served}");
         drop((silent, unread));
         assert_eq!(ask(path, "snapshot\n")["answered"], true);
+    });
+}
+
+#[test]
+fn clients_that_say_nothing_keep_nobody_out_and_the_oldest_gives_up_its_place() {
+    while_it_runs(|path| {
+        // As many as there are places. The watcher accepts them in their order.
+        let mut silent: Vec<_> = (0..16).map(|_| connect(path)).collect();
+        assert_eq!(ask(path, "snapshot\n")["answered"], true);
+        assert_eq!(
+            silent[0].read(&mut [0; 8]).unwrap(),
+            0,
+            "the oldest is closed"
+        );
+        for stream in &mut silent[1..] {
+            stream.write_all(b"snapshot\n").unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            assert!(text.starts_with('{'), "{text:?}");
+        }
     });
 }
 

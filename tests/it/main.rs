@@ -20,6 +20,7 @@ mod errors; // what children and handlers may return, what errors convert into, 
 mod exception_handler; // every failure that no code handles reaches the exception handler once
 mod guest_mode; // another loop drives ours by `turn` and a descriptor
 mod inspect_graph; // who waits for what: each kind of wait, circles, and what is known without notes
+mod inspect_holders; // who holds a lock, wherever it was taken and released
 mod inspect_socket; // the inspector: what it answers, whom it serves, and what it leaves
 mod introspection; // tasks, futures, handles and reports say what they are and what has failed
 mod lifecycle; // running, stopping and closing, in every order

@@ -4,6 +4,7 @@
 //! + turn number=1     a span was made, with its fields
 //! > turn              it was entered
 //! ! waker.wake_by_ref Task-1
+//! = Task-1 task.name=other  a field was given another value
 //! < turn              it was left
 //! - turn              it was closed
 //! ```
@@ -142,6 +143,13 @@ impl Subscriber for Heard {
         true
     }
 
-    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record(&self, id: &Id, values: &Record<'_>) {
+        let mut fields = Fields::default();
+        values.record(&mut fields);
+        let mut log = self.0.lock().unwrap();
+        let name = log.made[id.into_u64() as usize - 1].name.clone();
+        log.lines.push(format!("= {name}{fields}"));
+    }
+
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 }

@@ -131,6 +131,34 @@ fn the_span_of_a_task_is_a_root_with_the_fields_of_tokio_and_the_place_of_the_sp
 }
 
 #[test]
+fn a_task_that_is_renamed_has_its_new_name_recorded_in_its_span() {
+    audited(|| {
+        let event_loop = with_spans();
+        let lines = Heard::lines_of(|| {
+            let task = event_loop.task_builder().name("first");
+            let task = task.spawn(yield_now());
+            // It has no span yet, which is made with this name.
+            event_loop.all_tasks()[0].set_name("second");
+            one_turn(&event_loop);
+            event_loop.all_tasks()[0].set_name("third");
+            one_turn(&event_loop);
+            // The span is closed.
+            task.as_ref().set_name("fourth");
+        });
+        let told = of_tasks(lines);
+        let names = told.iter().filter(|line| line.contains("task.name"));
+        let names: Vec<_> = names.filter(|line| !line.contains("block_on")).collect();
+        assert_eq!(
+            names,
+            [
+                "+ runtime.spawn kind=\"task\" task.id=1 task.name=second",
+                "= second task.name=third",
+            ]
+        );
+    });
+}
+
+#[test]
 fn calls_are_spans_inside_their_turn_and_sleep_is_one_inside_its_poll() {
     audited(|| {
         let event_loop = with_spans();

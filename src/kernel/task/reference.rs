@@ -12,7 +12,11 @@ use crate::kernel::context::Context;
 use crate::kernel::handlers::ReportedTask;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
+<<<<<<< HEAD
 use crate::kernel::report::ExceptionContext;
+=======
+use crate::kernel::observation::rename_span;
+>>>>>>> see2
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Identity, Key};
@@ -124,7 +128,7 @@ impl TaskRef {
         self.task.header().name()
     }
 
-    /// Renames the task.
+    /// Renames the task, and its span on a loop with [`Builder::task_spans`](crate::Builder::task_spans).
     ///
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();
@@ -138,6 +142,7 @@ impl TaskRef {
         self.task
             .header()
             .with_cold(|cold| cold.name = Some(name.into()));
+        rename_span(&self.state, self.task.header());
     }
 
     /// Returns the context in which the task runs: that very context, so that what is set in it the task sees. An ended
