@@ -497,7 +497,7 @@ impl World {
     }
 }
 
-/// Whoever holds the lock is the only one.
+/// The only one that holds the lock.
 struct Holder<'w>(&'w World);
 
 impl<'w> Holder<'w> {
