@@ -2,6 +2,9 @@
 //! script's future is dropped once, every task is done once, and nobody holds a lock or a permit in the end.
 #![no_main]
 
+#[path = "ops/program.rs"]
+mod program;
+
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
@@ -13,91 +16,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::panicking;
 use std::time::Duration;
 
-use arbitrary::Arbitrary;
 use callsoon::queue::Queue;
 use callsoon::sync::{Barrier, Condition, Event, Lock, Semaphore};
 use callsoon::{Clock, EventLoop, Future, LoopHandle, ReturnWhen, RunError, Task, TaskRef};
 use libfuzzer_sys::fuzz_target;
-
-#[derive(Arbitrary, Debug)]
-struct Input {
-    shuffle: Option<u8>,
-    debug: bool,
-    run: Run,
-    scripts: Vec<Vec<Op>>,
-}
-
-/// How the loop is run.
-#[derive(Arbitrary, Clone, Copy, PartialEq, Eq, Debug)]
-enum Run {
-    Forever,
-    UntilComplete,
-    Turns,
-}
-
-/// Numbers pick among what there is, scripts among later ones.
-#[derive(Arbitrary, Clone, Debug)]
-enum Op {
-    Yield,
-    Sleep(u8),
-    Fail,
-    Panic,
-    /// Keeps a value whose destructor panics until the script ends.
-    PanicLater,
-    /// Takes the next op even if the script is cancelled meanwhile.
-    Catch(u8),
-    Inline(u8),
-    Hosted(u8),
-    Timeout(u8, u8),
-    MoveOn(u8, u8),
-    Spawn(u8),
-    SpawnEager(u8),
-    Await(u8),
-    Shield(u8),
-    Detach(u8),
-    DropTask(u8),
-    CancelOnDrop(u8),
-    Wait(u8, u8, Option<u8>),
-    AsCompleted(u8, u8),
-    Gather([u8; 3]),
-    TryGather([u8; 3]),
-    Race([u8; 2]),
-    Group(u8, [u8; 2]),
-    GroupCancelled(u8, [u8; 2]),
-    ForEach(u8, u8),
-    Cancel(u8),
-    CancelSelf,
-    Uncancel(u8),
-    OnDone(u8, u8),
-    CallSoon(u8),
-    CallSoonCancelled(u8),
-    CallLater(u8, u8),
-    Post,
-    AsyncDrop(u8),
-    Stop,
-    Nested,
-    FutureWait,
-    FutureSet,
-    FutureCancel,
-    LockHold(u8),
-    SemaphoreHold(u8, u8),
-    SemaphoreAdd,
-    EventWait,
-    EventSet,
-    EventClear,
-    ConditionWait(u8),
-    Notify(u8),
-    BarrierWait,
-    BarrierReset,
-    BarrierAbort,
-    Put,
-    Get,
-    PutNow,
-    GetNow,
-    Join,
-    TaskDone,
-    ShutDown(bool),
-}
+use program::{Input, Op, Run};
 
 /// What a script returns in the end, and why it fails.
 type Ended = Result<usize, Failed>;
@@ -383,19 +306,19 @@ impl World {
                 }
             }
             Op::MoveOn(time, script) => {
-                drop(callsoon::move_on_after(seconds(time), self.script(at, script)).await);
+                callsoon::move_on_after(seconds(time), self.script(at, script)).await;
             }
-            Op::Await(task) => match self.task(task) {
-                Some(task) => drop(task.await),
-                None => {}
-            },
-            Op::Shield(task) => match self.task(task) {
-                Some(mut task) => {
+            Op::Await(task) => {
+                if let Some(task) = self.task(task) {
+                    drop(task.await);
+                }
+            }
+            Op::Shield(task) => {
+                if let Some(mut task) = self.task(task) {
                     drop(callsoon::shield(&mut task).await);
                     self.tasks.borrow_mut().push(task);
                 }
-                None => {}
-            },
+            }
             _ => return Box::pin(self.wait_for_several(at, op)).await,
         }
         Ok(())

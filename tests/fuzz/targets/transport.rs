@@ -128,9 +128,8 @@ impl World {
     }
 
     fn take(self: &Rc<Self>, step: &Step) {
-        match self.transport() {
-            Some(transport) => self.call(&transport, step),
-            None => {}
+        if let Some(transport) = self.transport() {
+            self.call(&transport, step);
         }
         match *step {
             Step::PeerWrites(count) => self.peer_writes(usize::from(count)),
