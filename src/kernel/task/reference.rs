@@ -12,11 +12,8 @@ use crate::kernel::context::Context;
 use crate::kernel::handlers::ReportedTask;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
-<<<<<<< HEAD
-use crate::kernel::report::ExceptionContext;
-=======
 use crate::kernel::observation::rename_span;
->>>>>>> see2
+use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Identity, Key};
