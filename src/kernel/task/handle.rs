@@ -260,9 +260,7 @@ impl<T: 'static> Task<T> {
     ///
     /// # Errors
     /// [`NoException`]: the task has not ended, or was cancelled, or its panic was moved out before.
-    ///
-    /// # Differences from asyncio
-    /// A task fails by a panic. An `Err` that its future returns is a value, which [`result`](Self::result) gives.
+    /// An `Err` that the future returns is a value, which [`result`](Self::result) gives.
     ///
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();
@@ -273,17 +271,15 @@ impl<T: 'static> Task<T> {
     /// ```
     pub fn exception(&self) -> Result<Option<Panicked>, NoException> {
         let header = self.cell.task().header();
-        if !header.state.is_done() {
-            return Err(NoException::InvalidState);
+        match &header.state {
+            state if !state.is_done() => Err(NoException::InvalidState),
+            state if state.is_cancelled() => Err(NoException::Cancelled),
+            state if state.is_panicked() => {
+                self.forgive();
+                header.panicked().map(Some).ok_or(NoException::Taken)
+            }
+            _ => Ok(None),
         }
-        if header.state.is_cancelled() {
-            return Err(NoException::Cancelled);
-        }
-        if header.state.is_panicked() {
-            self.forgive();
-            return header.panicked().map(Some).ok_or(NoException::Taken);
-        }
-        Ok(None)
     }
 
     /// Moves the result out without awaiting.
@@ -330,7 +326,6 @@ impl<T: 'static> Task<T> {
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();
     /// event_loop.create_task(async {}).set_name("janitor");
-    /// assert_eq!(event_loop.all_tasks()[0].name(), "janitor");
     /// ```
     pub fn set_name(&self, name: impl Into<String>) {
         self.as_ref().set_name(name);
@@ -432,11 +427,34 @@ impl<T> Task<T> {
 
     /// Forgets who awaits the handle, if it was polled.
     pub(crate) fn stop_waiting(&self) {
-        let (header, state) = (self.cell.task().header(), self.cell.scheduler());
-        state.drop_await(header.node());
-        header.set_node(NodeKey::NONE);
-        let _ = header.take_waiter(state.id);
+        self.stop_awaiting();
+        let header = self.cell.task().header();
+        let _ = header.take_waiter(self.cell.scheduler().id);
         drop(header.peek_cold(|cold| cold.waiter.take()));
+    }
+
+    /// Ends the await of a task whose handle is kept: a cancellation of its former awaiter does not reach it.
+    pub(crate) fn stop_awaiting(&self) {
+        let header = self.cell.task().header();
+        self.cell.scheduler().drop_await(header.node());
+        header.set_node(NodeKey::NONE);
+    }
+
+    /// Drops the node of the await and reports a panic that was not read.
+    #[cold]
+    #[inline(never)]
+    fn give_up(&self) {
+        self.stop_awaiting();
+        let header = self.cell.task().header();
+        if header.state.is_taken() {
+            return;
+        }
+        if let Some(panicked) = header.take_panic() {
+            let task = self.cell.task();
+            self.cell
+                .scheduler()
+                .report_in_context_of(task, NEVER_RETRIEVED, panicked);
+        }
     }
 
     /// Notes that a failure of the task need not be reported.
@@ -468,31 +486,6 @@ impl<T> Drop for Task<T> {
         let state = &self.cell.task().header().state;
         if !state.is_emptied() && state.abandon() {
             self.give_up();
-        }
-    }
-}
-
-impl<T> Task<T> {
-    /// Ends the await of the task whose handle was polled and is kept, so that a cancellation of the former awaiter does
-    /// not reach the task.
-    pub(crate) fn stop_awaiting(&self) {
-        let header = self.cell.task().header();
-        self.cell.scheduler().drop_await(header.node());
-        header.set_node(NodeKey::NONE);
-    }
-
-    /// Drops the node of the await and reports a panic that was not read.
-    #[cold]
-    #[inline(never)]
-    fn give_up(&self) {
-        self.stop_awaiting();
-        let header = self.cell.task().header();
-        if header.state.is_taken() {
-            return;
-        }
-        if let Some(panicked) = header.take_panic() {
-            let state = self.cell.scheduler();
-            state.report_in_context_of(self.cell.task(), NEVER_RETRIEVED, panicked);
         }
     }
 }
