@@ -22,7 +22,11 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// What each way of running `event_loop`, or a new one, says.
 fn every_run(event_loop: &EventLoop) -> Vec<String> {
     fn outcome<T>(result: Result<T, RunError>) -> String {
-        result.map_or_else(|error| format!("{error:?}"), |_| "Ok".to_owned())
+        match result {
+            Ok(_) => "Ok".to_owned(),
+            Err(RunError::Nested) => "Nested".to_owned(),
+            Err(error) => error.to_string(),
+        }
     }
     vec![
         outcome(event_loop.run_until_complete(async {})),
@@ -118,7 +122,7 @@ fn k2_running_and_closing_at_the_wrong_time_are_errors() {
         // Closed, twice, and run afterwards.
         event_loop.close().unwrap();
         event_loop.close().unwrap();
-        let closed = "Err(Closed)";
+        let closed = "Err(the event loop is closed)";
         assert_eq!(format!("{:?}", event_loop.run_forever()), closed);
         assert_eq!(format!("{:?}", event_loop.turn(None)), closed);
         assert_eq!(
