@@ -51,10 +51,10 @@ const IN_DROP: &str = "Exception in the destructor of a future that has lost a r
 ///
 /// ```
 /// use std::time::Duration;
-/// callsoon::run(async {
+/// callsoon::testing::run(async {
 ///     let naps = [30, 10, 20].map(|ms| callsoon::sleep_with(Duration::from_millis(ms), ms));
 ///     assert_eq!(callsoon::race(naps).await, 10);
-/// }).unwrap();
+/// });
 /// ```
 #[track_caller]
 pub fn race<I>(futures: I) -> Race<<I::Item as IntoFuture>::IntoFuture>

@@ -83,12 +83,12 @@ impl<T: 'static> Task<T> {
 ///
 /// ```
 /// use std::time::Duration;
-/// callsoon::run(async {
+/// callsoon::testing::run(async {
 ///     let page = callsoon::create_task(callsoon::sleep_with(Duration::from_millis(2), "page")).shared();
 ///     let impatient = callsoon::timeout(Duration::from_millis(1), page.clone()).await;
 ///     assert!(impatient.is_err());
 ///     assert_eq!(page.await.unwrap(), "page");
-/// }).unwrap();
+/// });
 /// ```
 #[must_use = "futures do nothing unless awaited; the task runs on without it"]
 pub struct SharedTask<T: 'static> {
