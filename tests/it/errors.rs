@@ -12,7 +12,7 @@ use callsoon::{
     create_task, run, task_builder, task_group, yield_now,
 };
 
-use crate::support::{Trace, on_virtual_time};
+use crate::support::{Trace, audited, on_virtual_time};
 
 type Boxed = Box<dyn Error + Send + Sync>;
 
@@ -203,15 +203,17 @@ fn a_handle_that_was_polled_and_dropped_reports_and_no_cancellation_reaches_its_
 
 #[test]
 fn a_task_that_is_left_at_the_close_is_freed_with_its_handle() {
-    let probe = Rc::new(RefCell::new(()));
-    let event_loop = EventLoop::new().unwrap();
-    let inside = Rc::clone(&probe);
-    let task = event_loop.create_task(async move {
-        std::future::pending::<()>().await;
-        drop(inside);
-        Err::<(), _>("never")
+    audited(|| {
+        let probe = Rc::new(RefCell::new(()));
+        let event_loop = EventLoop::new().unwrap();
+        let inside = Rc::clone(&probe);
+        let task = event_loop.create_task(async move {
+            std::future::pending::<()>().await;
+            drop(inside);
+            Err::<(), _>("never")
+        });
+        task.report_errors().detach();
+        drop(event_loop);
+        assert_eq!(Rc::strong_count(&probe), 1);
     });
-    task.report_errors().detach();
-    drop(event_loop);
-    assert_eq!(Rc::strong_count(&probe), 1);
 }
