@@ -38,7 +38,7 @@
 //! | `asyncio.run`, `Runner`, `new_event_loop` | [`run`], [`Runner`], [`EventLoop::new`] |
 //! | `create_task`, `Task`, `current_task`, `all_tasks` | [`create_task`], [`task_builder`], [`Task`], [`current_task`], [`all_tasks`] |
 //! | `get_running_loop`, `call_soon`, `call_later`, `call_at` | [`get_running_loop`], [`LoopHandle::call_soon`], [`LoopHandle::call_later`], [`LoopHandle::call_at`] |
-//! | `call_soon_threadsafe`, `run_coroutine_threadsafe` | [`RemoteHandle::call_soon_threadsafe`], [`RemoteHandle::run_coroutine_threadsafe`] |
+//! | `call_soon_threadsafe`, `run_coroutine_threadsafe` | [`RemoteHandle::call_soon_threadsafe`], [`CancelHandle`], [`RemoteHandle::run_coroutine_threadsafe`] |
 //! | `Future`, `loop.create_future` | [`Future`], [`LoopHandle::create_future`] |
 //! | `sleep`, `sleep(0)` | [`sleep`](sleep()), [`yield_now`](yield_now()) |
 //! | `gather`, `TaskGroup`, `wait`, `as_completed`, `shield` | [`gather`](gather()), [`gather!`], [`try_gather`](try_gather()), [`task_group`], [`wait`](wait()), [`as_completed`](as_completed()), [`shield`](shield()) |
@@ -173,9 +173,9 @@ pub use error::{
     RunError, TaskError, TimedOut,
 };
 pub use event_loop::{
-    Builder, ClockGuard, ClockHandle, EventLoop, PendingCallback, PendingKind, RemoteHandle,
-    ReportedTask, TaskBuilder, ThreadFuture, ThreadFutureError, ThreadsafeHandle, WrappedFuture,
-    YieldNow, all_tasks, create_task, current_task, get_running_loop, task_builder,
+    Builder, CancelHandle, ClockGuard, ClockHandle, EventLoop, PendingCallback, PendingKind,
+    RemoteHandle, ReportedTask, TaskBuilder, ThreadFuture, ThreadFutureError, ThreadsafeHandle,
+    WrappedFuture, YieldNow, all_tasks, create_task, current_task, get_running_loop, task_builder,
     try_get_running_loop, wrap_future, yield_now,
 };
 pub use executor::{

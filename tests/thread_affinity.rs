@@ -26,8 +26,8 @@ use callsoon::transport::{
     Server, Transport,
 };
 use callsoon::{
-    AsCompleted, AsyncDrop, AsyncFd, Builder, CallGraph, CallKind, CallbackId, CancelOnDrop,
-    CancelOrigin, Cancellation, Cancelled, Clock, ClockGuard, ClockHandle, Copying,
+    AsCompleted, AsyncDrop, AsyncFd, Builder, CallGraph, CallKind, CallbackId, CancelHandle,
+    CancelOnDrop, CancelOrigin, Cancellation, Cancelled, Clock, ClockGuard, ClockHandle, Copying,
     CopyingBidirectional, EventLoop, ExceptionContext, ExceptionHandler, ExecutorError,
     ExecutorFuture, FailedFuture, FailedHandle, Failure, FailureCause, FutureError, Gather,
     GatherError, GroupClosed, GroupError, Handle, HandleId, Histogram, InspectorError, Interval,
@@ -126,12 +126,11 @@ assert_not_impl!(Shield<callsoon::Future<u8>>: Send, Sync, Clone);
 assert_not_impl!(SharedTask<u8>: Send, Sync);
 assert_impl!(SharedTask<std::marker::PhantomPinned>: Clone, Unpin);
 assert_not_impl!(ExceptionContext: Send, Sync);
-// It holds the error, whatever that is.
-assert_not_impl!(FailedFuture: Send, Sync);
-assert_impl!(FailedFuture: Clone, Unpin);
+assert_impl!(FailedFuture: Send, Sync, Clone, Unpin);
 assert_impl!(FailedHandle: Send, Sync, Clone, Unpin);
 assert_not_impl!(Cancelled: Send, Sync, Clone);
 assert_impl!(Cancelled: Unpin, std::error::Error);
+assert_impl!(CancelHandle: Send, Sync, Clone, Unpin);
 assert_not_impl!(CancelOnDrop<u8>: Send, Sync, Clone);
 assert_not_impl!(AsyncDrop: Send, Sync, Clone);
 assert_not_impl!(Runner: Send, Sync, Clone);

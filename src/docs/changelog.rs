@@ -37,6 +37,7 @@
 //! - [`docs::tokio_beside`](crate::docs::tokio_beside) says which crates of tokio's ecosystem work here.
 //! - Feature `tls`: `ssl` on everything that connects or listens, `start_tls` and `tls_info`, by rustls. What
 //!   `tls_info` says stays after the connection's end. Feature `tls-native-roots` trusts what the system trusts.
+//! - [`CancelHandle`](crate::CancelHandle): any thread cancels a task or a future.
 //! - [`ThreadsafeHandle::cancelled`](crate::ThreadsafeHandle::cancelled) says whether a cancel prevented the call.
 //! - [`exception_handler`](crate::LoopHandle::exception_handler) returns the handler that is set, so that it can be
 //!   wrapped.
