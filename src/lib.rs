@@ -44,7 +44,7 @@
 //! | `gather`, `TaskGroup`, `wait`, `as_completed`, `shield` | [`gather`](gather()), [`gather!`], [`try_gather`](try_gather()), [`task_group`], [`wait`](wait()), [`as_completed`](as_completed()), [`shield`](shield()) |
 //! | `timeout`, `timeout_at`, `wait_for` | [`timeout`](timeout()), [`timeout_at`], [`wait_for`] |
 //! | `except CancelledError` | [`catch_cancelled`] |
-//! | `Lock`, `Event`, `Condition`, `Semaphore`, `Barrier` | [`sync`] |
+//! | `Lock`, `Event`, `Condition`, `Semaphore`, `Barrier` | [`Lock`], [`Event`], [`Condition`], [`Semaphore`], [`BoundedSemaphore`], [`Barrier`], [`sync`] |
 //! | `Queue`, `LifoQueue`, `PriorityQueue` | [`Queue`], [`LifoQueue`], [`PriorityQueue`] |
 //! | `open_connection`, `start_server`, `StreamReader`, `StreamWriter` | [`stream`] |
 //! | `create_connection`, `create_server`, `Protocol`, `Transport` | [`transport`] |
@@ -200,6 +200,7 @@ pub use runner::{Runner, run};
 pub use scope::catch_cancelled;
 pub use signal::{Signal, SignalError, ctrl_c, signal};
 pub use stream::{open_connection, open_unix_connection, start_server, start_unix_server};
+pub use sync::{Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore};
 pub use time::{
     Interval, MissedTickBehavior, Sleep, Timeout, TimeoutState, interval, interval_at,
     move_on_after, sleep, sleep_until, sleep_with, timeout, timeout_at, wait_for,
