@@ -23,7 +23,7 @@ use callsoon::testing::{DuplexStream, Faults, Leftover, TestBuilder, TestError, 
 use callsoon::transport::{
     AcceptedSocket, Address, BindError, CannotWrite, ConnectPipe, ConnectTo, CreateConnection,
     CreateDatagramEndpoint, CreateServer, DatagramTransport, InvalidLimits, ListenOn, ServeError,
-    Server, Transport,
+    Server, Transport, TryFactory,
 };
 use callsoon::{
     AsCompleted, AsyncDrop, AsyncFd, Builder, CallGraph, CallKind, CallbackId, CancelHandle,
@@ -147,6 +147,8 @@ assert_not_impl!(WriteHalf<'static>: Send, Sync);
 assert_not_impl!(OwnedReadHalf: Send, Sync, Clone);
 assert_not_impl!(OwnedWriteHalf: Send, Sync, Clone);
 assert_not_impl!(Transport: Send, Sync);
+assert_impl!(TryFactory<u8>: Send, Sync, Unpin);
+assert_not_impl!(TryFactory<*const u8>: Send, Sync);
 assert_not_impl!(Server: Send, Sync, Clone);
 assert_not_impl!(CreateServer: Send, Sync, Clone);
 assert_not_impl!(ConnectPipe<u8>: Send, Sync, Clone);

@@ -86,7 +86,8 @@
 //!   [`pending_timers`](crate::LoopHandle::pending_timers).
 //! - [`Server::with_sockets`](crate::transport::Server::with_sockets) lends the listening sockets;
 //!   [`family`](crate::transport::CreateServer::family) of a server;
-//!   [`try_create_server`](crate::LoopHandle::try_create_server) for factories that fail;
+//!   [`try_create_server`](crate::LoopHandle::try_create_server) for factories that fail, and for those of clients
+//!   [`try_create_connection`](crate::LoopHandle::try_create_connection) and its siblings;
 //!   [`wrote_eof`](crate::transport::Transport::wrote_eof); [`BindError`](crate::transport::BindError) has the system's
 //!   number; [`abstract_name`](crate::transport::Address::abstract_name) of an address.
 //!

@@ -271,6 +271,7 @@
 //!   transport/without_tls/never_shaken the same without the feature: nothing to ask for
 //!   transport/client         create_connection
 //!   transport/pipe           connect_read_pipe, connect_write_pipe
+//!   transport/try_client     the same with factories that may fail
 //!   transport/sendfile       sendfile over a transport
 //!   transport/serving        a server at work
 //!   transport/server         Server
