@@ -38,13 +38,13 @@
 //! | `asyncio.run`, `Runner`, `new_event_loop` | [`run`], [`Runner`], [`EventLoop::new`] |
 //! | `create_task`, `Task`, `current_task`, `all_tasks` | [`create_task`], [`task_builder`], [`Task`], [`current_task`], [`all_tasks`] |
 //! | `get_running_loop`, `call_soon`, `call_later`, `call_at` | [`get_running_loop`], [`LoopHandle::call_soon`], [`LoopHandle::call_later`], [`LoopHandle::call_at`] |
-//! | `call_soon_threadsafe`, `run_coroutine_threadsafe` | [`RemoteHandle::call_soon_threadsafe`], [`RemoteHandle::run_coroutine_threadsafe`] |
+//! | `call_soon_threadsafe`, `run_coroutine_threadsafe` | [`RemoteHandle::call_soon_threadsafe`], [`CancelHandle`], [`RemoteHandle::run_coroutine_threadsafe`] |
 //! | `Future`, `loop.create_future` | [`Future`], [`LoopHandle::create_future`] |
 //! | `sleep`, `sleep(0)` | [`sleep`](sleep()), [`yield_now`](yield_now()) |
 //! | `gather`, `TaskGroup`, `wait`, `as_completed`, `shield` | [`gather`](gather()), [`gather!`], [`try_gather`](try_gather()), [`task_group`], [`wait`](wait()), [`as_completed`](as_completed()), [`shield`](shield()) |
 //! | `timeout`, `timeout_at`, `wait_for` | [`timeout`](timeout()), [`timeout_at`], [`wait_for`] |
 //! | `except CancelledError` | [`catch_cancelled`] |
-//! | `Lock`, `Event`, `Condition`, `Semaphore`, `Barrier` | [`sync`] |
+//! | `Lock`, `Event`, `Condition`, `Semaphore`, `Barrier` | [`Lock`], [`Event`], [`Condition`], [`Semaphore`], [`BoundedSemaphore`], [`Barrier`], [`sync`] |
 //! | `Queue`, `LifoQueue`, `PriorityQueue` | [`Queue`], [`LifoQueue`], [`PriorityQueue`] |
 //! | `open_connection`, `start_server`, `StreamReader`, `StreamWriter` | [`stream`] |
 //! | `create_connection`, `create_server`, `Protocol`, `Transport` | [`transport`] |
@@ -173,9 +173,9 @@ pub use error::{
     RunError, TaskError, TimedOut,
 };
 pub use event_loop::{
-    Builder, ClockGuard, ClockHandle, EventLoop, PendingCallback, PendingKind, RemoteHandle,
-    ReportedTask, TaskBuilder, ThreadFuture, ThreadFutureError, ThreadsafeHandle, WrappedFuture,
-    YieldNow, all_tasks, create_task, current_task, get_running_loop, task_builder,
+    Builder, CancelHandle, ClockGuard, ClockHandle, EventLoop, PendingCallback, PendingKind,
+    RemoteHandle, ReportedTask, TaskBuilder, ThreadFuture, ThreadFutureError, ThreadsafeHandle,
+    WrappedFuture, YieldNow, all_tasks, create_task, current_task, get_running_loop, task_builder,
     try_get_running_loop, wrap_future, yield_now,
 };
 pub use executor::{
@@ -200,6 +200,7 @@ pub use runner::{Runner, run};
 pub use scope::catch_cancelled;
 pub use signal::{Signal, SignalError, ctrl_c, signal};
 pub use stream::{open_connection, open_unix_connection, start_server, start_unix_server};
+pub use sync::{Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore};
 pub use time::{
     Interval, MissedTickBehavior, Sleep, Timeout, TimeoutState, interval, interval_at,
     move_on_after, sleep, sleep_until, sleep_with, timeout, timeout_at, wait_for,

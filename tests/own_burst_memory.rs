@@ -201,7 +201,7 @@ async fn a_queue_of_datagrams_leaves_nothing() {
     for _ in 0..10_000 {
         far.recv(&mut buffer).await.unwrap();
     }
-    until(|| transport.get_write_buffer_size() == 0 && endpoint.resumed.get()).await;
+    until(|| transport.write_buffer_size() == 0 && endpoint.resumed.get()).await;
     turns().await;
     let kept = live().saturating_sub(before);
     assert!(kept <= MOST_KEPT, "{kept} bytes");

@@ -494,7 +494,7 @@ async fn numbers_of_other_processes() {
         let idle = callsoon::get_running_loop().subprocess_exec(|| Idle, Command::new("true"));
         let (transport, _) = idle.await.unwrap();
         if stolen {
-            for pid in [process.id(), transport.pid()] {
+            for pid in [process.pid(), transport.pid()] {
                 let mut status = 0;
                 // SAFETY: the pointer is to a writable integer, and may be reached for the time of the call.
                 let thief = unsafe { libc::waitpid(pid as i32, &mut status, 0) };
@@ -506,7 +506,7 @@ async fn numbers_of_other_processes() {
                 sleep(Duration::from_millis(1)).await;
             }
         }
-        let pids = [process.id(), transport.pid()];
+        let pids = [process.pid(), transport.pid()];
         let mut others = pids.map(other_process);
         for signum in [libc::SIGTERM, libc::SIGKILL] {
             let late = process.send_signal(signum).unwrap_err();

@@ -134,8 +134,8 @@ fn h3_a_child_that_other_code_has_reaped_is_an_error_at_once() {
             let process = spawn(&mut shell("exit 3")).unwrap();
             let mut status = 0;
             // SAFETY: the pointer is to a writable integer, and may be reached for the time of the call.
-            let thief = unsafe { libc::waitpid(process.id() as i32, &mut status, 0) };
-            assert_eq!(thief, process.id() as i32);
+            let thief = unsafe { libc::waitpid(process.pid() as i32, &mut status, 0) };
+            assert_eq!(thief, process.pid() as i32);
             let error = process.wait().await.unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::ECHILD));
             assert_eq!(process.returncode(), None);

@@ -123,7 +123,7 @@ fn sigpipe_may_become_deadly_after_a_spawn() {
         let connected = open_write_pipe(writing).await.unwrap();
         drop(reading);
         // Without a turn of the loop, which would notice that the reader is gone.
-        wait_for_exit(child.id());
+        wait_for_exit(child.pid());
         let _deadly = Deadly::new();
         for writer in [stdin, connected] {
             writer.write(b"x");

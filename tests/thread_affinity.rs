@@ -23,11 +23,11 @@ use callsoon::testing::{DuplexStream, Faults, Leftover, TestBuilder, TestError, 
 use callsoon::transport::{
     AcceptedSocket, Address, BindError, CannotWrite, ConnectPipe, ConnectTo, CreateConnection,
     CreateDatagramEndpoint, CreateServer, DatagramTransport, InvalidLimits, ListenOn, ServeError,
-    Server, Transport,
+    Server, Transport, TryFactory,
 };
 use callsoon::{
-    AsCompleted, AsyncDrop, AsyncFd, Builder, CallGraph, CallKind, CallbackId, CancelOnDrop,
-    CancelOrigin, Cancellation, Cancelled, Clock, ClockGuard, ClockHandle, Copying,
+    AsCompleted, AsyncDrop, AsyncFd, Builder, CallGraph, CallKind, CallbackId, CancelHandle,
+    CancelOnDrop, CancelOrigin, Cancellation, Cancelled, Clock, ClockGuard, ClockHandle, Copying,
     CopyingBidirectional, EventLoop, ExceptionContext, ExceptionHandler, ExecutorError,
     ExecutorFuture, FailedFuture, FailedHandle, Failure, FailureCause, FutureError, Gather,
     GatherError, GroupClosed, GroupError, Handle, HandleId, Histogram, InspectorError, Interval,
@@ -130,6 +130,7 @@ assert_impl!(FailedFuture: Send, Sync, Clone, Unpin);
 assert_impl!(FailedHandle: Send, Sync, Clone, Unpin);
 assert_not_impl!(Cancelled: Send, Sync, Clone);
 assert_impl!(Cancelled: Unpin, std::error::Error);
+assert_impl!(CancelHandle: Send, Sync, Clone, Unpin);
 assert_not_impl!(CancelOnDrop<u8>: Send, Sync, Clone);
 assert_not_impl!(AsyncDrop: Send, Sync, Clone);
 assert_not_impl!(Runner: Send, Sync, Clone);
@@ -146,6 +147,8 @@ assert_not_impl!(WriteHalf<'static>: Send, Sync);
 assert_not_impl!(OwnedReadHalf: Send, Sync, Clone);
 assert_not_impl!(OwnedWriteHalf: Send, Sync, Clone);
 assert_not_impl!(Transport: Send, Sync);
+assert_impl!(TryFactory<u8>: Send, Sync, Unpin);
+assert_not_impl!(TryFactory<*const u8>: Send, Sync);
 assert_not_impl!(Server: Send, Sync, Clone);
 assert_not_impl!(CreateServer: Send, Sync, Clone);
 assert_not_impl!(ConnectPipe<u8>: Send, Sync, Clone);

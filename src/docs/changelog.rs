@@ -37,6 +37,7 @@
 //! - [`docs::tokio_beside`](crate::docs::tokio_beside) says which crates of tokio's ecosystem work here.
 //! - Feature `tls`: `ssl` on everything that connects or listens, `start_tls` and `tls_info`, by rustls. What
 //!   `tls_info` says stays after the connection's end. Feature `tls-native-roots` trusts what the system trusts.
+//! - [`CancelHandle`](crate::CancelHandle): any thread cancels a task or a future.
 //! - [`ThreadsafeHandle::cancelled`](crate::ThreadsafeHandle::cancelled) says whether a cancel prevented the call.
 //! - [`exception_handler`](crate::LoopHandle::exception_handler) returns the handler that is set, so that it can be
 //!   wrapped.
@@ -85,11 +86,22 @@
 //!   [`pending_timers`](crate::LoopHandle::pending_timers).
 //! - [`Server::with_sockets`](crate::transport::Server::with_sockets) lends the listening sockets;
 //!   [`family`](crate::transport::CreateServer::family) of a server;
-//!   [`try_create_server`](crate::LoopHandle::try_create_server) for factories that fail;
+//!   [`try_create_server`](crate::LoopHandle::try_create_server) for factories that fail, and for those of clients
+//!   [`try_create_connection`](crate::LoopHandle::try_create_connection) and its siblings;
 //!   [`wrote_eof`](crate::transport::Transport::wrote_eof); [`BindError`](crate::transport::BindError) has the system's
 //!   number; [`abstract_name`](crate::transport::Address::abstract_name) of an address.
 //!
+//! ## Changed: names
+//! - `Lock`, `Event`, `Condition`, `Semaphore`, `BoundedSemaphore` and `Barrier` are at the root too, as `Queue` is.
+//! - `Process::id` is [`pid`](https://docs.rs/callsoon/latest/callsoon/process/struct.Process.html#method.pid). The getters of
+//!   transports lose their `get_`: [`write_buffer_size`](crate::transport::Transport::write_buffer_size),
+//!   [`write_buffer_limits`](crate::transport::Transport::write_buffer_limits) and
+//!   [`protocol`](crate::transport::Transport::protocol).
+//!
 //! ## Changed: transports
+//! - [`write`](crate::transport::Transport::write), `try_write` and [`StreamWriter::write`](crate::stream::StreamWriter::write)
+//!   take strings, arrays and vectors too, as `writelines` does. A value that only dereferences to bytes is given as
+//!   `&value[..]`.
 //! - [`StreamFeeder::feed_data`](crate::stream::StreamFeeder::feed_data) after the end returns an error and panics no more.
 //! - [`write`](crate::transport::Transport::write) after `write_eof` goes to the exception handler and panics no more, and
 //!   [`try_write`](crate::transport::Transport::try_write) returns an error: in which order a program calls is often decided by a

@@ -11,6 +11,7 @@
 //! | In debug mode what was not closed is named when its loop closes, not when it is dropped: see [`docs::events`](crate::docs::events). | `ResourceWarning` at garbage collection. | A dropped transport goes on until its connection ends; the loop's end is a known time. |
 //! | Of more than twenty tasks that are pending when their loop closes, the others are counted, unless there is an exception handler. | One line each. | 100,000 lines help nobody. |
 //! | What asyncio's debug mode checks at run time (a call from a wrong thread) does not compile. For other threads there is [`RemoteHandle`](crate::RemoteHandle). | An error in debug mode, and a race without it. | `!Send` types. |
+//! | Another thread cancels by a [`CancelHandle`](crate::CancelHandle), made where the task or future is. | `call_soon_threadsafe(task.cancel)`. | Tasks and futures are `!Send`. |
 //! | [`ThreadsafeHandle::cancel`](crate::ThreadsafeHandle::cancel) returns whether it prevented the call. | `cancel` returns nothing. | Exactly one of "ran" and "cancelled" is true, on every thread. |
 //! | There is no task factory. [`set_task_hook`](crate::LoopHandle::set_task_hook) is called for every new task. | `set_task_factory`. | No factory could make a typed task of every future. Eager tasks: [`TaskBuilder::eager`](crate::TaskBuilder::eager). |
 //! | A loop works in guest mode: [`EventLoop::turn`](crate::EventLoop::turn) and a descriptor let another loop drive it. | No counterpart. | Embedding in a GUI's loop. |

@@ -170,6 +170,7 @@
 //!   [`call_soon_threadsafe`](crate::RemoteHandle::call_soon_threadsafe) posts a callback, and
 //!   [`run_coroutine_threadsafe`](crate::RemoteHandle::run_coroutine_threadsafe) a coroutine, whose result the thread may
 //!   block for.
+//! - A [`CancelHandle`](crate::CancelHandle), which a task or a future makes, cancels it from any thread.
 //! - Every waker may be woken from any thread, so channels of other crates work.
 //!   [`wrap_future`](crate::wrap_future()) awaits here what another loop runs.
 //! - Several loops on several threads know nothing of each other. The example `multicore_echo` has one a core.

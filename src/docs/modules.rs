@@ -143,6 +143,7 @@
 //!   inspect/metrics          LoopMetrics: what a loop holds and has done
 //!   context_var              ContextVar, copy_context
 //!   event_loop/remote        RemoteHandle, ThreadsafeHandle
+//!   event_loop/cancel_handle CancelHandle: cancelling from another thread
 //!   event_loop/handle        call_soon, call_later, call_at, stop and the other methods of LoopHandle
 //!   event_loop/host          stop_now, set_wait_hooks, cancel_by_id: for hosts that embed a loop
 //!   event_loop/pending       pending_callbacks, pending_timers
@@ -270,6 +271,7 @@
 //!   transport/without_tls/never_shaken the same without the feature: nothing to ask for
 //!   transport/client         create_connection
 //!   transport/pipe           connect_read_pipe, connect_write_pipe
+//!   transport/try_client     the same with factories that may fail
 //!   transport/sendfile       sendfile over a transport
 //!   transport/serving        a server at work
 //!   transport/server         Server

@@ -22,7 +22,7 @@
 //! | `to_thread` beside `sleep` | example `to_thread` |
 //! | thread pools and process pools | examples `blocking_work`, `process_pool` |
 //! | `run_coroutine_threadsafe`, `call_soon_threadsafe(f)` | examples `thread_to_loop`, `threadsafe` |
-//! | `call_soon_threadsafe(task.cancel)` | example `cancel_from_thread` |
+//! | `call_soon_threadsafe(task.cancel)` | example `cancel_from_thread`, [`CancelHandle`](crate::CancelHandle) |
 //! | `call_soon`, `run_forever` and `stop` | example `call_soon_stop` |
 //! | `call_at(now + 300)` | example `call_at` |
 //! | signal handlers for SIGINT and SIGTERM | example `signals` |

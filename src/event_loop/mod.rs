@@ -6,6 +6,7 @@
 //! has no public interface of its own.
 
 pub(crate) mod builder;
+mod cancel_handle;
 pub(crate) mod clock_handle;
 pub(crate) mod error;
 pub(crate) mod exception_handler;
@@ -25,6 +26,7 @@ pub(crate) mod thread_result;
 mod wrap_future;
 
 pub use builder::Builder;
+pub use cancel_handle::CancelHandle;
 pub use clock_handle::{ClockGuard, ClockHandle};
 pub use error::ThreadFutureError;
 pub use free::{

@@ -32,6 +32,9 @@ pub(super) enum Stage<T> {
 /// Queues a done callback, which is then called with the future.
 pub(super) type QueueCallback<T> = Box<dyn FnOnce(&Future<T>)>;
 
+/// Cancels a future of any type, with a message and the place of the call.
+pub(crate) type Canceller = Rc<dyn Fn(Option<Cow<'static, str>>, &'static Location<'static>)>;
+
 /// A waker or callback that is queued when the result is set.
 pub(super) enum Listener<T> {
     Awaiter(Waker),
@@ -322,6 +325,27 @@ impl<T> Future<T> {
 }
 
 impl<T: 'static> Future<T> {
+    /// Returns what cancels the future and does not keep it.
+    pub(crate) fn canceller(&self) -> Canceller {
+        let weak = Rc::downgrade(&self.shared);
+        Rc::new(move |message, location| {
+            if let Some(shared) = weak.upgrade() {
+                let future = Self {
+                    shared,
+                    waiting: None,
+                    node: NodeKey::NONE,
+                };
+                future.end_cancelled(message, location);
+            }
+        })
+    }
+
+    /// Drops `guard`, which runs no user code, as soon as the future is done or dropped.
+    pub(crate) fn keep_until_done<G: 'static>(&self, guard: G) {
+        let listener = Listener::Callback(Box::new(move |_: &Self| drop(guard)));
+        self.shared.listeners.borrow_mut().join(listener);
+    }
+
     /// Queues `callback` once the future is done, or at once if it is done already. Callbacks and awaiters are queued
     /// in the order in which they came.
     ///

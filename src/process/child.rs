@@ -124,7 +124,7 @@ impl Watched {
         self.io.handle()
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.borrow().id()
     }
 
@@ -255,12 +255,12 @@ impl Process {
     /// ```
     /// # callsoon::run(async {
     /// let process = callsoon::process::spawn(&mut std::process::Command::new("true")).unwrap();
-    /// assert_ne!(process.id(), std::process::id());
+    /// assert_ne!(process.pid(), std::process::id());
     /// # }).unwrap();
     /// ```
-    #[doc(alias = "pid")]
-    pub fn id(&self) -> u32 {
-        self.watched.id()
+    #[doc(alias = "id")]
+    pub fn pid(&self) -> u32 {
+        self.watched.pid()
     }
 
     /// Waits until the process has exited, and returns its status.
@@ -394,7 +394,7 @@ impl Drop for Process {
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Process")
-            .field("id", &self.id())
+            .field("pid", &self.pid())
             .field("returncode", &self.returncode())
             .finish()
     }

@@ -27,7 +27,11 @@ use crate::stream::protocol::LIMIT;
 
 /// Starts a program. Awaiting the returned builder gives a [`Process`].
 ///
-/// The program is searched in `PATH` unless its name has a slash. Arguments are passed as they are, without a shell.
+/// The program is searched in `PATH` unless its name has a slash. Arguments are passed as they are, without a shell. They
+/// may be an array, a slice, a `Vec` or an iterator.
+///
+/// A program without arguments is started by [`Command::new`], which is awaited too: an empty array `[]` does not compile
+/// here, since Rust cannot tell the type of its elements.
 ///
 /// # Errors
 /// Awaiting it gives the errors of [`LoopHandle::spawn_process`]. Those about the program or its folder name it. No process
@@ -40,12 +44,15 @@ use crate::stream::protocol::LIMIT;
 /// It starts the process at its first poll, and is ready then. Dropping it before starts nothing.
 ///
 /// ```
-/// use callsoon::process::{PIPE, create_subprocess_exec};
+/// use callsoon::process::{Command, PIPE, create_subprocess_exec};
 /// callsoon::run(async {
 ///     let mut process = create_subprocess_exec("echo", ["hello", "world"]).stdout(PIPE).await?;
 ///     let output = process.communicate(None).await?;
 ///     assert!(output.status.success());
 ///     assert_eq!(output.stdout, b"hello world\n");
+///
+///     let status = Command::new("true").await?.wait().await?;
+///     assert!(status.success());
 ///
 ///     let error = create_subprocess_exec("no-such", [""; 0]).current_dir("/").await.unwrap_err();
 ///     assert!(error.to_string().starts_with("cannot start no-such in /: "), "{error}");

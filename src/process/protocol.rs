@@ -166,7 +166,7 @@ impl SubprocessTransport {
     /// ```
     #[doc(alias = "get_pid")]
     pub fn pid(&self) -> u32 {
-        self.subprocess.watched.id()
+        self.subprocess.watched.pid()
     }
 
     /// Returns the status if the process has exited.
@@ -310,9 +310,9 @@ impl ChildPipe {
     /// transport.pipe_transport(0).unwrap().write(b"hello");
     /// # Ok(()) });
     /// ```
-    pub fn write(&self, data: &[u8]) {
+    pub fn write(&self, data: impl AsRef<[u8]>) {
         if self.transport.can_write_eof() {
-            self.transport.write(data);
+            self.transport.write_bytes(data.as_ref());
         }
     }
 
@@ -320,11 +320,12 @@ impl ChildPipe {
     ///
     /// ```
     /// # callsoon::doctest::with_child(async |transport| {
-    /// assert_eq!(transport.pipe_transport(0).unwrap().get_write_buffer_size(), 0);
+    /// assert_eq!(transport.pipe_transport(0).unwrap().write_buffer_size(), 0);
     /// # Ok(()) });
     /// ```
-    pub fn get_write_buffer_size(&self) -> usize {
-        self.transport.get_write_buffer_size()
+    #[doc(alias = "get_write_buffer_size")]
+    pub fn write_buffer_size(&self) -> usize {
+        self.transport.write_buffer_size()
     }
 
     /// Stops reading the child's output. The child blocks when the pipe is full.

@@ -122,8 +122,9 @@ impl IntoFuture for OpenConnection {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let make =
-                |handle: &LoopHandle, ends: BothEnds| StreamProtocol::new(handle, ends.limit, None);
+            let make = |handle: &LoopHandle, ends: BothEnds| {
+                Ok(StreamProtocol::new(handle, ends.limit, None))
+            };
             let (transport, protocol) = self.connect(make).await?;
             transport.begin_reading();
             let reader = StreamReader::new(&protocol, &transport);

@@ -89,8 +89,9 @@ impl IntoFuture for OpenReadPipe {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let make =
-                |handle: &LoopHandle, end: ReadingEnd| StreamProtocol::new(handle, end.limit, None);
+            let make = |handle: &LoopHandle, end: ReadingEnd| {
+                Ok(StreamProtocol::new(handle, end.limit, None))
+            };
             let (transport, protocol) = self.0.connect(make).await?;
             transport.begin_reading();
             Ok(StreamReader::new(&protocol, &transport))
@@ -151,7 +152,7 @@ impl IntoFuture for OpenWritePipe {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let make = |handle: &LoopHandle, _| StreamProtocol::new(handle, LIMIT, None);
+            let make = |handle: &LoopHandle, _| Ok(StreamProtocol::new(handle, LIMIT, None));
             let (transport, protocol) = self.0.connect(make).await?;
             transport.begin_reading();
             Ok(StreamWriter::new(&protocol, &transport))

@@ -54,13 +54,14 @@ impl StreamWriter {
     ///
     /// ```
     /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
-    /// writer.write(b"hello");
+    /// writer.write("hello ");
+    /// writer.write(format!("{}\n", "world"));
     /// writer.drain().await?;
     /// # Ok(()) });
     /// ```
     #[track_caller]
-    pub fn write(&self, data: &[u8]) {
-        self.stream.transport.write(data);
+    pub fn write(&self, data: impl AsRef<[u8]>) {
+        self.stream.transport.write_bytes(data.as_ref());
     }
 
     /// Sends several pieces of bytes as if they were one. See [`Transport::writelines`].
@@ -229,16 +230,17 @@ impl StreamWriter {
         self.stream.transport.sockname()
     }
 
-    /// Returns how many bytes are written and not yet taken by the system. See [`Transport::get_write_buffer_size`].
+    /// Returns how many bytes are written and not yet taken by the system. See [`Transport::write_buffer_size`].
     ///
     /// ```
     /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// writer.write(b"taken at once");
-    /// assert_eq!(writer.get_write_buffer_size(), 0);
+    /// assert_eq!(writer.write_buffer_size(), 0);
     /// # Ok(()) });
     /// ```
-    pub fn get_write_buffer_size(&self) -> usize {
-        self.stream.transport.get_write_buffer_size()
+    #[doc(alias = "get_write_buffer_size")]
+    pub fn write_buffer_size(&self) -> usize {
+        self.stream.transport.write_buffer_size()
     }
 
     /// Sets how many bytes may be buffered before [`drain`](Self::drain) waits, and how few let it go on. See

@@ -169,10 +169,11 @@ impl<F> CreateConnection<F> {
         }
     }
 
-    /// Connects, and makes the protocol when there is a connection for it. Nothing is read yet.
+    /// Connects, and makes the protocol when there is a connection for it, which is closed if that fails. Nothing is
+    /// read yet.
     pub(crate) async fn connect<P: Protocol>(
         self,
-        make: impl FnOnce(&LoopHandle, F) -> Rc<P>,
+        make: impl FnOnce(&LoopHandle, F) -> io::Result<Rc<P>>,
     ) -> Connected<P> {
         proceed().await;
         let session = self.tls.session(Some(&self.to))?;
@@ -181,11 +182,11 @@ impl<F> CreateConnection<F> {
         if let Some((session, timeouts)) = session {
             let transport = Transport::encrypted(io, session, timeouts, peer, location)?;
             let unconnected = Unconnected::shaken(transport, timeouts).await?;
-            let protocol = make(&handle, self.factory);
+            let protocol = make(&handle, self.factory)?;
             let transport = unconnected.connect(Some(Rc::clone(&protocol) as Rc<dyn Protocol>))?;
             return announced(handle, transport, protocol, location).await;
         }
-        let protocol = make(&handle, self.factory);
+        let protocol = make(&handle, self.factory)?;
         let transport =
             Transport::new(io, Rc::clone(&protocol) as Rc<dyn Protocol>, peer, location)?;
         announced(handle, transport, protocol, location).await
@@ -255,7 +256,7 @@ impl<F: FnOnce() -> P + 'static, P: Protocol> IntoFuture for CreateConnection<F>
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let connected = self.connect(|_, factory| Rc::new(factory())).await?;
+            let connected = self.connect(|_, factory| Ok(Rc::new(factory()))).await?;
             connected.0.begin_reading_soon();
             Ok(connected)
         })

@@ -107,6 +107,7 @@ pub(crate) mod tls;
     reason = "the file is named after what it holds"
 )]
 mod transport;
+mod try_client;
 mod write;
 
 pub use crate::socket::address::Address;
@@ -120,4 +121,5 @@ pub use datagram::{CreateDatagramEndpoint, DatagramProtocol, DatagramTransport};
 pub use pipe::{ConnectPipe, stdin, stdout};
 pub use protocol::{BufferedProtocol, Protocol, Transport};
 pub use server::{ServeError, Server};
+pub use try_client::TryFactory;
 pub use write::CannotWrite;

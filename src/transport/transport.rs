@@ -27,15 +27,17 @@ impl Transport {
     ///
     /// ```
     /// # callsoon::doctest::with_transport(async |transport, there| {
-    /// transport.write(b"hello");
+    /// // What `writelines` takes: slices, arrays, vectors and strings.
+    /// transport.write(b"he");
+    /// transport.write("llo");
     /// let mut hello = [0; 5];
     /// std::io::Read::read_exact(&mut &there, &mut hello)?;
     /// assert_eq!(&hello, b"hello");
     /// # Ok(()) });
     /// ```
     #[track_caller]
-    pub fn write(&self, data: &[u8]) {
-        self.write_bytes(data);
+    pub fn write(&self, data: impl AsRef<[u8]>) {
+        self.write_bytes(data.as_ref());
     }
 
     /// Sends several pieces of bytes as if they were one, without joining them first.
@@ -70,7 +72,8 @@ impl Transport {
     /// # Ok(()) });
     /// ```
     #[track_caller]
-    pub fn try_write(&self, data: &[u8]) -> Result<(), CannotWrite> {
+    pub fn try_write(&self, data: impl AsRef<[u8]>) -> Result<(), CannotWrite> {
+        let data = data.as_ref();
         self.may_write()?;
         self.write_bytes(data);
         Ok(())
@@ -235,10 +238,11 @@ impl Transport {
     /// ```
     /// # callsoon::doctest::with_transport(async |transport, there| {
     /// transport.write(b"taken at once");
-    /// assert_eq!(transport.get_write_buffer_size(), 0);
+    /// assert_eq!(transport.write_buffer_size(), 0);
     /// # Ok(()) });
     /// ```
-    pub fn get_write_buffer_size(&self) -> usize {
+    #[doc(alias = "get_write_buffer_size")]
+    pub fn write_buffer_size(&self) -> usize {
         self.connection.buffered()
     }
 
@@ -246,10 +250,11 @@ impl Transport {
     ///
     /// ```
     /// # callsoon::doctest::with_transport(async |transport, there| {
-    /// assert_eq!(transport.get_write_buffer_limits(), (16 * 1024, 64 * 1024));
+    /// assert_eq!(transport.write_buffer_limits(), (16 * 1024, 64 * 1024));
     /// # Ok(()) });
     /// ```
-    pub fn get_write_buffer_limits(&self) -> (usize, usize) {
+    #[doc(alias = "get_write_buffer_limits")]
+    pub fn write_buffer_limits(&self) -> (usize, usize) {
         self.connection.marks.borrow().limits()
     }
 
@@ -265,7 +270,7 @@ impl Transport {
     /// ```
     /// # callsoon::doctest::with_transport(async |transport, there| {
     /// transport.set_write_buffer_limits(Some(1_000_000), None).unwrap();
-    /// assert_eq!(transport.get_write_buffer_limits(), (250_000, 1_000_000));
+    /// assert_eq!(transport.write_buffer_limits(), (250_000, 1_000_000));
     /// # Ok(()) });
     /// ```
     pub fn set_write_buffer_limits(
@@ -399,10 +404,11 @@ impl Transport {
     ///
     /// ```
     /// # callsoon::doctest::with_transport(async |transport, there| {
-    /// assert!(transport.get_protocol().is_some());
+    /// assert!(transport.protocol().is_some());
     /// # Ok(()) });
     /// ```
-    pub fn get_protocol(&self) -> Option<Rc<dyn Protocol>> {
+    #[doc(alias = "get_protocol")]
+    pub fn protocol(&self) -> Option<Rc<dyn Protocol>> {
         self.connection.protocol.borrow().clone()
     }
 

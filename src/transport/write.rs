@@ -58,8 +58,7 @@ impl Error for CannotWrite {}
 
 /// What the program writes.
 impl Transport {
-    /// Does the work of [`write`](Self::write).
-    #[inline]
+    /// Does the work of [`write`](Self::write), which is compiled for each type of its argument.
     #[track_caller]
     pub(crate) fn write_bytes(&self, data: &[u8]) {
         if !self.accepts("write") || data.is_empty() {

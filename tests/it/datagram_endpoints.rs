@@ -179,12 +179,12 @@ struct Slow {
 
 impl DatagramProtocol<Unix> for Slow {
     fn pause_writing(&self, transport: &DatagramTransport<Unix>) {
-        assert!(transport.get_write_buffer_size() > 64 * 1024);
+        assert!(transport.write_buffer_size() > 64 * 1024);
         self.trace.push("pause");
     }
 
     fn resume_writing(&self, transport: &DatagramTransport<Unix>) {
-        assert!(transport.get_write_buffer_size() <= 16 * 1024);
+        assert!(transport.write_buffer_size() <= 16 * 1024);
         self.trace.push("resume");
     }
 
@@ -203,17 +203,17 @@ fn a_slow_receiver_pauses_the_writer_once_and_close_sends_what_waits() {
             let handle = get_running_loop();
             let (transport, _) = handle.create_datagram_endpoint_on(near, || protocol);
             let mut sent = 0_u16;
-            while transport.get_write_buffer_size() <= 80 * 1024 {
+            while transport.write_buffer_size() <= 80 * 1024 {
                 let mut data = [0; 1000];
                 data[..2].copy_from_slice(&sent.to_be_bytes());
                 transport.sendto(&data, None).unwrap();
                 sent += 1;
             }
             t.expect(["pause"]);
-            let before = transport.get_write_buffer_size();
+            let before = transport.write_buffer_size();
             // An empty one counts too.
             transport.sendto(b"", None).unwrap();
-            assert_eq!(transport.get_write_buffer_size(), before + 8);
+            assert_eq!(transport.write_buffer_size(), before + 8);
             transport.close();
             let mut buffer = [0; 2000];
             for number in 0..sent {
@@ -222,7 +222,7 @@ fn a_slow_receiver_pauses_the_writer_once_and_close_sends_what_waits() {
             }
             assert_eq!(far.recv(&mut buffer).await.unwrap(), 0);
             assert_eq!(until(&t, 2).await, ["resume", "lost"]);
-            assert_eq!(transport.get_write_buffer_size(), 0);
+            assert_eq!(transport.write_buffer_size(), 0);
         });
     });
 }
@@ -237,11 +237,11 @@ fn abort_drops_what_waits_and_later_datagrams_are_dropped_and_counted() {
                 let protocol = Slow { trace: t.clone() };
                 let handle = get_running_loop();
                 let (transport, _) = handle.create_datagram_endpoint_on(near, || protocol);
-                while transport.get_write_buffer_size() == 0 {
+                while transport.write_buffer_size() == 0 {
                     transport.sendto(b"x", None).unwrap();
                 }
                 transport.abort();
-                assert_eq!(transport.get_write_buffer_size(), 0);
+                assert_eq!(transport.write_buffer_size(), 0);
                 assert_eq!(until(&t, 1).await, ["lost"]);
                 for _ in 0..5 {
                     transport.sendto(b"late", None).unwrap();

@@ -93,7 +93,7 @@ fn e7_datagrams_that_wait_and_fail_are_reported_while_others_run() {
             let event_loop = get_running_loop();
             let (transport, protocol) =
                 event_loop.create_datagram_endpoint_on(near, Stubborn::default);
-            while transport.get_write_buffer_size() < 1000 {
+            while transport.write_buffer_size() < 1000 {
                 transport.sendto(&[0; 100], None).unwrap();
             }
             // Nobody is there any more: each that waits fails, and each failure adds one.
@@ -101,7 +101,7 @@ fn e7_datagrams_that_wait_and_fail_are_reported_while_others_run() {
             until(|| protocol.errors.get() >= 10).await;
             protocol.stop.set(true);
             assert_eq!(protocol.deepest.get(), 1);
-            until(|| transport.get_write_buffer_size() == 0).await;
+            until(|| transport.write_buffer_size() == 0).await;
             transport.close();
             until(|| protocol.lost.get()).await;
         });
@@ -167,7 +167,7 @@ fn e7_a_hundred_thousand_datagrams_through_small_buffers_all_come_and_are_accoun
             }
             until(|| came.next.get() == 100_000).await;
             assert!(told.pauses.get() > 10);
-            assert_eq!(sender.get_write_buffer_size(), 0);
+            assert_eq!(sender.write_buffer_size(), 0);
             sender.close();
             receiver.close();
             until(|| get_running_loop().metrics().sources == 0).await;
@@ -246,7 +246,7 @@ fn the_marks_of_an_endpoint_can_be_set_and_are_heeded_at_once() {
             assert!(sender.set_write_buffer_limits(Some(1), Some(2)).is_err());
             let limits = sender.set_write_buffer_limits(Some(usize::MAX), None);
             limits.unwrap();
-            while sender.get_write_buffer_size() <= 70_000 {
+            while sender.write_buffer_size() <= 70_000 {
                 sender.sendto(&[0; 1000], None).unwrap();
             }
             assert!(!told.paused.get());
@@ -256,7 +256,7 @@ fn the_marks_of_an_endpoint_can_be_set_and_are_heeded_at_once() {
             while told.paused.get() {
                 let _ = far.recv(&mut buffer).await.unwrap();
             }
-            assert!(sender.get_write_buffer_size() <= 17_500);
+            assert!(sender.write_buffer_size() <= 17_500);
             sender.abort();
             until(|| get_running_loop().metrics().sources == 1).await;
         });

@@ -158,7 +158,7 @@ fn an_endpoint_that_sends_to_a_full_receiver_waits_without_spinning() {
         transport.sendto(b"late", Some(address.clone())).unwrap();
         transport.sendto(b"later", Some(address)).unwrap();
         trace.expect(["pause"]);
-        assert_eq!(transport.get_write_buffer_size(), 4 + 5 + 16);
+        assert_eq!(transport.write_buffer_size(), 4 + 5 + 16);
         let turns = turns().await;
         assert!(turns < TURNS, "{turns} turns to {name:?}");
         // It is closed, and sends what waits before it ends.

@@ -169,7 +169,7 @@ fn threads_processes_and_signals_are_named() {
                 });
                 let command = callsoon::create_subprocess_exec("sleep", ["60"]);
                 let process = command.kill_on_drop(true).spawn().unwrap();
-                let pid = process.id();
+                let pid = process.pid();
                 let child = create_task(async move { process.wait().await.map(drop) });
                 let signal =
                     create_task(async { callsoon::signal(libc::SIGUSR2).unwrap().recv().await });

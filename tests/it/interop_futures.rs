@@ -146,7 +146,7 @@ fn copy_pumps_a_stream_into_a_slow_peer() {
         let (reader, _keeps): (StreamReader, StreamWriter) = open_connection(source).await.unwrap();
         let (_keeps_too, mut writer) = open_connection(drain).await.unwrap();
         assert_eq!(io::copy(reader, &mut writer).await.unwrap(), MUCH as u64);
-        assert_eq!(writer.get_write_buffer_size(), 0, "copy flushes");
+        assert_eq!(writer.write_buffer_size(), 0, "copy flushes");
         AsyncWriteExt::close(&mut writer).await.unwrap();
         feeding.join().unwrap();
         assert!(draining.join().unwrap());

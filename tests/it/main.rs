@@ -94,6 +94,7 @@ mod sync_semaphore; // `Semaphore` and `BoundedSemaphore`, with many permits, no
 mod waiters_leave; // those that stay are woken in their order, even if others leave in any order
 
 // Threads.
+mod cancel_handles; // tasks and futures that another thread cancels
 mod crossing; // context variables and coroutines that go to another thread and come back
 mod executors; // jobs on other threads, and how their results come back
 mod executors_clock; // jobs and the virtual clock

@@ -313,7 +313,7 @@ fn f4_a_transport_that_is_paused_or_ended_when_memory_is_asked_for_delivers_noth
                 trace.expect(["5 bytes"]);
                 transport.abort();
             }
-            until(|| transport.get_protocol().is_none()).await;
+            until(|| transport.protocol().is_none()).await;
             trace.expect(["lost None"]);
         }
     });
@@ -357,7 +357,7 @@ fn the_descriptor_of_a_transport_cannot_be_watched_by_others() {
         let exists = ErrorKind::AlreadyExists;
         assert_eq!(refused, Some((exists, exists)));
         transport.abort();
-        until(|| transport.get_protocol().is_none()).await;
+        until(|| transport.protocol().is_none()).await;
     });
 }
 

@@ -91,7 +91,7 @@ fn more_than_a_pipe_holds_waits_its_turn_and_comes_whole() {
         let (first, second) = bytes.split_at(400_000);
         transport.write(first);
         transport.writelines(&[&second[..1], &second[1..300_000], &second[300_000..]]);
-        assert!(transport.get_write_buffer_size() > 0);
+        assert!(transport.write_buffer_size() > 0);
         transport.write_eof();
         assert!(transport.is_closing());
         let mut reading = reading;

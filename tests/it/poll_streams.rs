@@ -125,11 +125,11 @@ fn writes_to_a_peer_that_reads_nothing_stop_at_a_bound_and_a_flush_waits_for_all
                 Poll::Pending => break,
             }
             // The system takes what it takes after the event, too.
-            if writer.get_write_buffer_size() > 64 * 1024 {
+            if writer.write_buffer_size() > 64 * 1024 {
                 break;
             }
         }
-        assert!(writer.get_write_buffer_size() <= 128 * 1024);
+        assert!(writer.write_buffer_size() <= 128 * 1024);
         assert!(writer.poll_flush(&mut context).is_pending());
         assert!(writer.poll_write(&mut context, b"x").is_pending());
         let reading = std::thread::spawn(move || {
@@ -139,7 +139,7 @@ fn writes_to_a_peer_that_reads_nothing_stop_at_a_bound_and_a_flush_waits_for_all
         });
         until(|| counter.wakes() > 0).await;
         assert_eq!(
-            writer.get_write_buffer_size(),
+            writer.write_buffer_size(),
             0,
             "the flush pauses until all is sent"
         );

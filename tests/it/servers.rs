@@ -560,7 +560,7 @@ fn a_unix_stream_tells_its_unnamed_peer() {
             .unwrap();
         assert_eq!(transport.peername().unwrap().to_string(), "unnamed");
         drop(theirs);
-        until(|| transport.get_protocol().is_none()).await;
+        until(|| transport.protocol().is_none()).await;
     });
 }
 

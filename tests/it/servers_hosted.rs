@@ -161,7 +161,7 @@ fn both_names_are_kept_after_the_loss() {
         );
         drop(peer);
         until(|| recorder.lost.get()).await;
-        assert!(transport.get_protocol().is_none());
+        assert!(transport.protocol().is_none());
         assert_eq!((transport.sockname(), transport.peername()), names);
         trace.expect(["made", "eof", "lost"]);
     });

@@ -54,10 +54,10 @@ async fn transport_with(
     transport.write(&vec![7; MUCH]);
     transport.writelines(&[&[8][..], &[9]]);
     turns().await;
-    assert!(transport.get_write_buffer_size() > 0);
+    assert!(transport.write_buffer_size() > 0);
     let read = to_thread(move || far.read_exact(&mut vec![0; MUCH + 2]).map(|()| far));
     let far = read.await.unwrap().unwrap();
-    until(|| transport.get_write_buffer_size() == 0).await;
+    until(|| transport.write_buffer_size() == 0).await;
     assert!(is_blocking(shared));
     transport.close();
     until(|| recorder.lost.get()).await;

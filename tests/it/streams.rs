@@ -242,7 +242,7 @@ fn drain_waits_for_a_slow_peer_and_several_may_wait() {
         writer.write(b"x");
         writer.drain().await.unwrap();
         let mut written = 1;
-        while writer.transport().get_write_buffer_size() <= 1 << 16 {
+        while writer.transport().write_buffer_size() <= 1 << 16 {
             writer.writelines(&[[0; 50_000], [1; 50_000]]);
             written += 100_000;
         }
@@ -266,7 +266,7 @@ fn a_lost_connection_fails_every_call_and_wakes_every_waiter() {
     run(|_| async {
         let (mut reader, writer, mut peer) = stream().await;
         peer.write_all(b"unread").unwrap();
-        while writer.transport().get_write_buffer_size() <= 1 << 16 {
+        while writer.transport().write_buffer_size() <= 1 << 16 {
             writer.write(&[0; 100_000]);
         }
         let mut drain = Waiting::begun(writer.drain());

@@ -270,7 +270,7 @@ fn a_close_sends_megabytes_first_and_a_reader_that_waits_in_the_socket_s_queue_i
         let reading = callsoon::create_task(async move { reader.read_to_end().await });
         event_polls(2).await;
         serving.write(&data);
-        assert!(serving.get_write_buffer_size() > 0);
+        assert!(serving.write_buffer_size() > 0);
         serving.close();
         serving.wait_closed().await.unwrap();
         assert!(reading.await.unwrap().unwrap() == data);

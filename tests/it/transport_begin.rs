@@ -1,7 +1,7 @@
 //! When a connection begins to read, and when it goes on: `connection_made`, then the caller, then the bytes.
 
 use std::cell::Cell;
-use std::io::Write as _;
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::os::unix::net::UnixStream as StdUnix;
 use std::rc::Rc;
@@ -337,6 +337,67 @@ fn a_greeting_reaches_a_stream_that_is_connected_late() {
         assert!(!writer.is_closing());
         assert_eq!(reader.readline().await.unwrap(), b"220 ready\n");
         assert_eq!(reader.readline().await.unwrap(), b"");
+        trace.expect([]);
+    });
+}
+
+#[test]
+fn a_factory_that_fails_closes_the_connection_and_its_error_is_the_caller_s() {
+    run(|trace| async move {
+        let event_loop = get_running_loop();
+        let full = || Err::<Recorder, _>(io::Error::from(ErrorKind::StorageFull));
+        let (ours, mut peer) = std_pair();
+        let connecting = event_loop.try_connect_accepted_socket(full, ours);
+        assert_eq!(
+            connecting.await.map(drop).unwrap_err().kind(),
+            ErrorKind::StorageFull
+        );
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+
+        let listener = StdListener::bind(loopback()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let unlicensed = || Err::<Recorder, _>("no licence");
+        let failed = event_loop.try_create_connection(unlicensed, address).await;
+        let error = failed.map(drop).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (ErrorKind::Other, "no licence")
+        );
+        let mut accepted = listener.accept().unwrap().0;
+        assert_eq!(accepted.read(&mut [0]).unwrap(), 0);
+
+        let (_reader, writing) = pipe().unwrap();
+        let failed = event_loop.try_connect_write_pipe(unlicensed, writing).await;
+        assert_eq!(failed.map(drop).unwrap_err().to_string(), "no licence");
+        trace.expect([]);
+    });
+}
+
+#[test]
+fn write_takes_what_writelines_takes() {
+    run(|trace| async move {
+        let (ours, mut peer) = std_pair();
+        let (_reader, writer) = callsoon::open_connection(ours).await.unwrap();
+        let line = vec![b'a', b'b'];
+        writer.write(&line);
+        writer.write(b"cd");
+        writer.write([]);
+        writer.write(&[b'e'; 2]);
+        writer.write("fg");
+        writer.write(format!("{}", 12));
+        writer.write(&line[1..]);
+        writer.transport().write(String::from("h"));
+        writer
+            .transport()
+            .try_write(Rc::<[u8]>::from(line))
+            .unwrap();
+        writer.write_eof();
+        let mut text = String::new();
+        peer.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "abcdeefg12bhab");
+        drop(peer);
+        writer.close();
+        writer.wait_closed().await.unwrap();
         trace.expect([]);
     });
 }

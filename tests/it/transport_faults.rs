@@ -51,7 +51,7 @@ fn e4_a_reset_is_given_once_wherever_it_comes() {
         let flushing = faulty(
             |r| r.on("made", Transport::pause_reading),
             |transport, peer| async move {
-                while transport.get_write_buffer_size() == 0 {
+                while transport.write_buffer_size() == 0 {
                     transport.write(&[0; 100_000]);
                 }
                 reset(peer);
@@ -65,7 +65,7 @@ fn e4_a_reset_is_given_once_wherever_it_comes() {
         let closing = faulty(
             |r| r,
             |transport, peer| async move {
-                while transport.get_write_buffer_size() == 0 {
+                while transport.write_buffer_size() == 0 {
                     transport.write(&[0; 100_000]);
                 }
                 transport.close();
@@ -132,7 +132,7 @@ fn a_panic_when_pausing_costs_that_call_only() {
             |r| r.on("pause", |_| panic!("on purpose")),
             |transport, peer| async move {
                 let _peer = peer;
-                while transport.get_write_buffer_size() <= 1 << 16 {
+                while transport.write_buffer_size() <= 1 << 16 {
                     transport.write(&[0; 100_000]);
                 }
                 assert!(!transport.is_closing());

@@ -23,9 +23,9 @@ fn f1_a_peer_that_never_reads_pauses_once_whichever_way_is_written() {
                         transport.write(&chunk);
                     }
                 }
-                assert!(transport.get_write_buffer_size() > 64 * 1024);
+                assert!(transport.write_buffer_size() > 64 * 1024);
                 transport.abort();
-                assert_eq!(transport.get_write_buffer_size(), 0);
+                assert_eq!(transport.write_buffer_size(), 0);
                 until(|| recorder.lost.get()).await;
             });
             trace.expect(["made", "pause", "lost"]);
@@ -43,7 +43,7 @@ fn lowering_the_limit_pauses_at_once_and_a_limit_of_zero_at_the_first_byte() {
                 .unwrap();
             let chunk = vec![0; 1 << 20];
             let mut written = 0;
-            while transport.get_write_buffer_size() == 0 {
+            while transport.write_buffer_size() == 0 {
                 transport.write(&chunk);
                 written += chunk.len();
             }
@@ -55,7 +55,7 @@ fn lowering_the_limit_pauses_at_once_and_a_limit_of_zero_at_the_first_byte() {
                 peer.read_exact(&mut left).unwrap();
                 peer
             });
-            until(|| transport.get_write_buffer_size() == 0).await;
+            until(|| transport.write_buffer_size() == 0).await;
             trace.expect(["resume"]);
             transport.close();
             until(|| recorder.lost.get()).await;
@@ -71,7 +71,7 @@ fn what_resume_writing_writes_while_closing_is_still_sent() {
         complete(&event_loop, async {
             let (transport, recorder, mut peer) =
                 recorded(Recorder::new(&trace).on("resume", |t| t.write(b"the end"))).await;
-            while transport.get_write_buffer_size() <= 1 << 16 {
+            while transport.write_buffer_size() <= 1 << 16 {
                 transport.write(&[b'x'; 10_000]);
             }
             transport.close();
@@ -108,7 +108,7 @@ fn a_protocol_may_write_to_another_transport_when_it_resumes() {
                 .connect_accepted_socket(|| recorder, one)
                 .await
                 .unwrap();
-            while transport.get_write_buffer_size() <= 1 << 16 {
+            while transport.write_buffer_size() <= 1 << 16 {
                 transport.write(&[b'x'; 10_000]);
             }
             let reader = std::thread::spawn(move || {
@@ -225,14 +225,14 @@ fn f1_beyond_the_cap_a_connection_is_lost_and_what_it_kept_is_dropped() {
             // A program that heeds nothing: ten gigabytes, if it were let.
             for _ in 0..1_000_000 {
                 transport.writelines(&[&chunk[..1], &chunk[1..]]);
-                most = most.max(transport.get_write_buffer_size());
+                most = most.max(transport.write_buffer_size());
                 if transport.is_closing() {
                     break;
                 }
             }
             assert!(transport.is_closing());
             assert!((cap - 10_000..=cap).contains(&most), "{most}");
-            assert_eq!(transport.get_write_buffer_size(), 0);
+            assert_eq!(transport.write_buffer_size(), 0);
             until(|| recorder.lost.get()).await;
         });
         trace.expect(["made", "pause", "lost: QuotaExceeded"]);
@@ -249,7 +249,7 @@ fn f1_a_cap_below_what_is_buffered_ends_the_connection_and_none_bounds_nothing()
             transport.set_write_buffer_cap(None);
             transport.write(&vec![0; 20 << 20]);
             assert!(!transport.is_closing());
-            let size = transport.get_write_buffer_size();
+            let size = transport.write_buffer_size();
             transport.set_write_buffer_cap(Some(size));
             assert!(!transport.is_closing());
             transport.set_write_buffer_cap(Some(size - 1));
@@ -283,7 +283,7 @@ fn lines_of_which_one_ends_the_connection_are_neither_sent_nor_kept() {
             for is_full in [false, true] {
                 let (transport, recorder, mut peer) = recorded(Recorder::new(&trace)).await;
                 let mut sent = 0;
-                while is_full && transport.get_write_buffer_size() == 0 {
+                while is_full && transport.write_buffer_size() == 0 {
                     transport.write(&[0; 10_000]);
                     sent += 10_000;
                 }
@@ -295,7 +295,7 @@ fn lines_of_which_one_ends_the_connection_are_neither_sent_nor_kept() {
                 transport.writelines(&[line(None), line(Some(&transport)), line(None)]);
                 // What is to be buffered is asked for line by line; what is sent at once, for all of it first.
                 assert_eq!(asked.get(), if is_full { 2 } else { 3 });
-                assert_eq!(transport.get_write_buffer_size(), 0);
+                assert_eq!(transport.write_buffer_size(), 0);
                 until(|| recorder.lost.get()).await;
                 let mut received = Vec::new();
                 let _ = peer.read_to_end(&mut received);

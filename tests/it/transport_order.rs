@@ -164,7 +164,7 @@ fn pausing_and_resuming_alternate_and_pausing_comes_from_within_write() {
             .unwrap();
         let chunk = vec![b'x'; 1 << 16];
         let mut written = 0;
-        while transport.get_write_buffer_size() <= 1000 {
+        while transport.write_buffer_size() <= 1000 {
             trace.take();
             transport.write(&chunk);
             written += chunk.len();
@@ -178,7 +178,7 @@ fn pausing_and_resuming_alternate_and_pausing_comes_from_within_write() {
             peer.read_exact(&mut sink).unwrap();
             peer
         });
-        until(|| transport.get_write_buffer_size() == 0).await;
+        until(|| transport.write_buffer_size() == 0).await;
         trace.expect(["resume"]);
         drop(reader.join().unwrap());
         until(|| trace.take().contains(&"lost".to_owned())).await;
@@ -197,14 +197,14 @@ fn a_protocol_may_be_replaced_and_keeps_its_connection() {
         peer.write_all(b"one").unwrap();
         until(|| first.received.get() == 3).await;
         let now: Rc<dyn Protocol> = second.clone();
-        assert!(Rc::ptr_eq(&transport.get_protocol().unwrap(), &now));
+        assert!(Rc::ptr_eq(&transport.protocol().unwrap(), &now));
         peer.write_all(b"two").unwrap();
         until(|| second.received.get() == 3).await;
         // The answer is there and unread, which makes the end a reset.
         peer.peek(&mut [0; 6]).unwrap();
         drop(peer);
         until(|| second.lost.get()).await;
-        assert!(!first.lost.get() && transport.get_protocol().is_none());
+        assert!(!first.lost.get() && transport.protocol().is_none());
         trace.expect(["made", "data one", "data two", "lost: ConnectionReset"]);
     });
 }
@@ -310,7 +310,7 @@ fn a_closing_loop_releases_its_connections_without_a_call() {
         transport.write_eof();
         transport.pause_reading();
         transport.resume_reading();
-        assert!(transport.is_closing() && transport.get_protocol().is_none());
+        assert!(transport.is_closing() && transport.protocol().is_none());
         assert!(format!("{transport:?}").contains("over: true"));
         trace.expect(["made"]);
     });

@@ -159,7 +159,7 @@ async fn run(program: &[Step], inside: &[Step], keep_open: bool, trace: &Trace) 
         transport.abort();
     }
     until(|| recorder.lost.get()).await;
-    assert_eq!(transport.get_write_buffer_size(), 0);
+    assert_eq!(transport.write_buffer_size(), 0);
 }
 
 /// Runs programs of which callbacks take up to so many steps.

@@ -78,7 +78,7 @@ fn an_answer_before_a_reset_is_delivered_on_tcp() {
 fn a_long_answer_is_delivered_whole_though_what_was_kept_cannot_be_sent() {
     run(|trace| async move {
         let (transport, recorder, peer) = on_unix(Recorder::new(&trace).quiet()).await;
-        while transport.get_write_buffer_size() == 0 {
+        while transport.write_buffer_size() == 0 {
             transport.write(&[0; 100_000]);
         }
         let sent = stuff(&peer);
@@ -294,7 +294,7 @@ fn a_loop_that_closes_during_the_rest_releases_everything() {
             (transport, peer)
         });
         drop(event_loop);
-        assert!(transport.get_protocol().is_none());
+        assert!(transport.protocol().is_none());
         drop(peer);
         trace.expect(["made"]);
     });

@@ -54,12 +54,12 @@ fn a_file_goes_behind_what_was_written_before_and_ahead_of_what_is_written_meanw
         transport.set_write_buffer_limits(Some(MUCH), None).unwrap();
         let before = bytes(1_000_000);
         transport.write(&before);
-        let held = transport.get_write_buffer_size();
+        let held = transport.write_buffer_size();
         assert!(held > 0);
         let sending = begun(&transport, &scratch).await;
         transport.write(b"behind");
         transport.writelines(&["one", "two"]);
-        assert_eq!(transport.get_write_buffer_size(), held + 12);
+        assert_eq!(transport.write_buffer_size(), held + 12);
         let peer = create_task(read_all(peer));
         assert_eq!(sending.await.unwrap().unwrap(), MUCH as u64);
         assert_eq!(scratch.position(), MUCH as u64);
@@ -169,7 +169,7 @@ fn an_abort_ends_the_file_where_it_is() {
         assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
         assert!((1..MUCH as u64).contains(&scratch.position()));
         until(|| recorder.lost.get()).await;
-        assert_eq!(transport.get_write_buffer_size(), 0);
+        assert_eq!(transport.write_buffer_size(), 0);
         trace.expect(["made", "pause", "lost"]);
     });
 }
@@ -228,7 +228,7 @@ fn l4_a_dropped_transfer_that_had_to_wait_has_sent_nothing_and_leaves_nothing_pa
         assert!(sending.await.is_err());
         assert_eq!(scratch.position(), 0);
         let got = create_task(read_all(peer));
-        until(|| transport.get_write_buffer_size() == 0).await;
+        until(|| transport.write_buffer_size() == 0).await;
         yield_now().await;
         assert!(transport.is_reading());
         trace.expect(["made", "pause", "resume"]);

@@ -69,18 +69,18 @@ await until(lambda: recorder.lost)
                 let (high, low) = (trace.clone(), trace.clone());
                 let recorder = Recorder::new(&trace)
                     .on("pause", move |t| {
-                        high.push(python_bool(t.get_write_buffer_size() > 100_000));
+                        high.push(python_bool(t.write_buffer_size() > 100_000));
                     })
                     .on("resume", move |t| {
-                        low.push(python_bool(t.get_write_buffer_size() <= 20_000));
+                        low.push(python_bool(t.write_buffer_size() <= 20_000));
                     });
                 let (transport, recorder, mut peer) = connected(recorder).await;
                 let limits = transport.set_write_buffer_limits(Some(100_000), Some(20_000));
                 limits.unwrap();
-                let (low, high) = transport.get_write_buffer_limits();
+                let (low, high) = transport.write_buffer_limits();
                 trace.push(format!("{low} {high}"));
                 let mut left = 0;
-                while transport.get_write_buffer_size() <= 100_000 {
+                while transport.write_buffer_size() <= 100_000 {
                     transport.write(&[b'x'; 10_000]);
                     left += 10_000;
                 }
@@ -95,7 +95,7 @@ await until(lambda: recorder.lost)
                     let most = left.min(buffer.len());
                     left -= peer.read(&mut buffer[..most]).unwrap();
                 }
-                until(|| transport.get_write_buffer_size() == 0).await;
+                until(|| transport.write_buffer_size() == 0).await;
                 transport.close();
                 until(|| recorder.lost.get()).await;
             }
@@ -124,7 +124,7 @@ await until(lambda: recorder.lost)
                     if transport.set_write_buffer_limits(high, low).is_err() {
                         trace.push("no");
                     }
-                    let (low, high) = transport.get_write_buffer_limits();
+                    let (low, high) = transport.write_buffer_limits();
                     trace.push(format!("{low} {high}"));
                 }
                 transport.abort();
@@ -151,7 +151,7 @@ say(text(peer.recv(1)))
             async |trace: Trace| {
                 let (transport, recorder, mut peer) = connected(Recorder::new(&trace)).await;
                 let mut left = 4;
-                while transport.get_write_buffer_size() <= 65536 {
+                while transport.write_buffer_size() <= 65536 {
                     transport.write(&[b'x'; 10_000]);
                     left += 10_000;
                 }

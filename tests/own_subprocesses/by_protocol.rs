@@ -153,7 +153,7 @@ fn a_protocol_is_paused_while_its_child_does_not_read() {
         |transport| {
             let stdin = transport.pipe_transport(0).unwrap();
             stdin.write(&pattern(1_000_000));
-            assert!(stdin.get_write_buffer_size() > 0);
+            assert!(stdin.write_buffer_size() > 0);
             stdin.close();
         },
         &[

@@ -162,7 +162,7 @@ fn without_pidfds_signals_drops_and_thieves_are_as_with_them() {
         let stolen = create_subprocess_shell("sleep 0.02").await.unwrap();
         let mut status = 0;
         // SAFETY: the pointer is to a writable integer, and may be reached for the time of the call.
-        unsafe { libc::waitpid(stolen.id() as i32, &mut status, 0) };
+        unsafe { libc::waitpid(stolen.pid() as i32, &mut status, 0) };
         let error = stolen.wait().await.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ECHILD));
         assert_eq!(stolen.kill().unwrap_err().raw_os_error(), Some(libc::ESRCH));

@@ -195,7 +195,7 @@ fn drain_waits_for_a_slow_child_and_fails_for_one_that_is_gone() {
         let mut cat = create_subprocess_shell(line).stdin(PIPE).await.unwrap();
         let stdin = Rc::new(cat.stdin.take().unwrap());
         stdin.write(&pattern(1_000_000));
-        assert!(stdin.get_write_buffer_size() > 500_000);
+        assert!(stdin.write_buffer_size() > 500_000);
         let waits = {
             let stdin = Rc::clone(&stdin);
             create_task(async move { stdin.drain().await })
@@ -204,7 +204,7 @@ fn drain_waits_for_a_slow_child_and_fails_for_one_that_is_gone() {
         assert!(!waits.done());
         stdin.write(b"\n");
         waits.await.unwrap().unwrap();
-        assert!(stdin.get_write_buffer_size() <= 64 * 1024);
+        assert!(stdin.write_buffer_size() <= 64 * 1024);
         stdin.write(&pattern(1_000_000));
         cat.kill().unwrap();
         assert_eq!(

@@ -115,11 +115,8 @@ fn unix_sockets_have_tls_too() {
 fn the_marks_are_512_and_128_kib_and_are_kept() {
     settling(|_, trace| async move {
         let (transport, recorder, mut peer) = recorded_server(Recorder::new(&trace)).await;
-        assert_eq!(
-            transport.get_write_buffer_limits(),
-            (128 * 1024, 512 * 1024)
-        );
-        while transport.get_write_buffer_size() <= 512 * 1024 {
+        assert_eq!(transport.write_buffer_limits(), (128 * 1024, 512 * 1024));
+        while transport.write_buffer_size() <= 512 * 1024 {
             transport.write(&[7; 64 * 1024]);
         }
         trace.expect(["made", "pause"]);
@@ -130,7 +127,7 @@ fn the_marks_are_512_and_128_kib_and_are_kept() {
             }
         };
         reading.await;
-        assert!(transport.get_write_buffer_size() <= 128 * 1024);
+        assert!(transport.write_buffer_size() <= 128 * 1024);
         transport.set_write_buffer_limits(Some(0), None).unwrap();
         transport.abort();
         until(|| recorder.lost.get()).await;

@@ -129,26 +129,28 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # use callsoon::doctest::Idle;
     /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.create_datagram_endpoint(|| Idle).local_addr("127.0.0.1:0").await?;
-    /// assert_eq!(transport.get_write_buffer_size(), 0);
+    /// assert_eq!(transport.write_buffer_size(), 0);
     /// # transport.close();
     /// # Ok(()) });
     /// ```
-    pub fn get_write_buffer_size(&self) -> usize {
+    #[doc(alias = "get_write_buffer_size")]
+    pub fn write_buffer_size(&self) -> usize {
         self.endpoint.size.get()
     }
 
     /// Returns the low-water and the high-water mark, in this order, in bytes as
-    /// [`get_write_buffer_size`](Self::get_write_buffer_size) counts them.
+    /// [`write_buffer_size`](Self::write_buffer_size) counts them.
     ///
     /// ```
     /// # use callsoon::doctest::Idle;
     /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.create_datagram_endpoint(|| Idle).local_addr("127.0.0.1:0").await?;
-    /// assert_eq!(transport.get_write_buffer_limits(), (16 * 1024, 64 * 1024));
+    /// assert_eq!(transport.write_buffer_limits(), (16 * 1024, 64 * 1024));
     /// # transport.close();
     /// # Ok(()) });
     /// ```
-    pub fn get_write_buffer_limits(&self) -> (usize, usize) {
+    #[doc(alias = "get_write_buffer_limits")]
+    pub fn write_buffer_limits(&self) -> (usize, usize) {
         self.endpoint.marks.borrow().limits()
     }
 
@@ -163,7 +165,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.create_datagram_endpoint(|| Idle).local_addr("127.0.0.1:0").await?;
     /// transport.set_write_buffer_limits(Some(1000), None).unwrap();
-    /// assert_eq!(transport.get_write_buffer_limits(), (250, 1000));
+    /// assert_eq!(transport.write_buffer_limits(), (250, 1000));
     /// # transport.close();
     /// # Ok(()) });
     /// ```

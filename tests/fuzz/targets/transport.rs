@@ -204,12 +204,12 @@ impl World {
                 let limits = (high.map(usize::from), low.map(usize::from));
                 let set = transport.set_write_buffer_limits(limits.0, limits.1);
                 if set.is_ok() {
-                    let (low, high) = transport.get_write_buffer_limits();
+                    let (low, high) = transport.write_buffer_limits();
                     assert!(low <= high);
                 }
             }
             Step::SetProtocol => {
-                if let Some(protocol) = transport.get_protocol() {
+                if let Some(protocol) = transport.protocol() {
                     transport.set_protocol(protocol);
                 }
             }
@@ -297,7 +297,7 @@ impl Protocol for Watched {
         self.world.enter(transport, Stage::Made);
         self.world.stage.set(Stage::Lost);
         assert!(transport.is_closing());
-        assert_eq!(transport.get_write_buffer_size(), 0);
+        assert_eq!(transport.write_buffer_size(), 0);
         assert!(error.is_none() || self.world.disturbed.get(), "{error:?}");
         self.world.answer();
     }
