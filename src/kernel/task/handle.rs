@@ -288,6 +288,9 @@ impl<T: 'static> Task<T> {
 
     /// Moves the result out without awaiting.
     ///
+    /// It is there once: an await of the task takes it too, also in `run_until_complete(&mut task)`, which returns it.
+    /// [`wait`](Self::wait) waits and leaves it here.
+    ///
     /// # Errors
     /// [`InvalidState`] while the task is unfinished. A result that was taken before is [`TaskError::Taken`].
     ///
