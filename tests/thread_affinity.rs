@@ -126,9 +126,7 @@ assert_not_impl!(Shield<callsoon::Future<u8>>: Send, Sync, Clone);
 assert_not_impl!(SharedTask<u8>: Send, Sync);
 assert_impl!(SharedTask<std::marker::PhantomPinned>: Clone, Unpin);
 assert_not_impl!(ExceptionContext: Send, Sync);
-// It holds the error, whatever that is.
-assert_not_impl!(FailedFuture: Send, Sync);
-assert_impl!(FailedFuture: Clone, Unpin);
+assert_impl!(FailedFuture: Send, Sync, Clone, Unpin);
 assert_impl!(FailedHandle: Send, Sync, Clone, Unpin);
 assert_not_impl!(Cancelled: Send, Sync, Clone);
 assert_impl!(Cancelled: Unpin, std::error::Error);
@@ -292,6 +290,7 @@ assert_impl!(Gather<Vec<Task<std::marker::PhantomPinned>>>: Unpin);
 assert_impl!(Settled<Vec<Task<std::marker::PhantomPinned>>>: Unpin);
 assert_impl!(TryGather<std::marker::PhantomPinned, u8>: Unpin);
 assert_impl!(Shield<Task<std::marker::PhantomPinned>>: Unpin);
+assert_impl!(CreateDatagramEndpoint<std::marker::PhantomPinned>: Unpin);
 assert_impl!(YieldNow: Unpin);
 assert_impl!(CancelOnDrop<std::marker::PhantomPinned>: Unpin);
 assert_impl!(TcpStream: Unpin);

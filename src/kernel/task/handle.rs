@@ -286,13 +286,10 @@ impl<T: 'static> Task<T> {
         Ok(None)
     }
 
-    /// Moves the result out without awaiting.
-    ///
-    /// It is there once: an await of the task takes it too, also in `run_until_complete(&mut task)`, which returns it.
-    /// [`wait`](Self::wait) waits and leaves it here.
+    /// Moves the result out without awaiting. An await takes it too; [`wait`](Self::wait) leaves it here.
     ///
     /// # Errors
-    /// [`InvalidState`] while the task is unfinished. A result that was taken before is [`TaskError::Taken`].
+    /// [`InvalidState`] before the end; [`TaskError::Taken`] if an await or `run_until_complete(&mut task)` had it.
     ///
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();
