@@ -33,8 +33,9 @@ async fn main_coroutine() -> u32 {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     command_line::arguments!("");
     let event_loop = EventLoop::new()?;
-    let task = event_loop.create_task(main_coroutine());
-    let result = event_loop.run_until_complete(task)??;
-    println!("the task's result: {result}");
+    let mut task = event_loop.create_task(main_coroutine());
+    // To run until the task itself is complete would move the result out of it.
+    event_loop.run_until_complete(task.wait())?;
+    println!("the task's result: {}", task.result()??);
     Ok(())
 }

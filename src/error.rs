@@ -125,7 +125,8 @@ pub enum TaskError {
     /// cycle are cancelled. The task that closes the cycle then gets this error, and the others end. Without a
     /// cancellation a cycle is not an error, since a task may leave it by another branch of a `select!`.
     AwaitsItself,
-    /// The result was taken before.
+    /// The result was taken before: by an await, by `run_until_complete(&mut task)`, which returned it, or by
+    /// [`Task::result`](crate::Task::result). [`Task::wait`](crate::Task::wait) leaves it in the task.
     Taken,
 }
 
@@ -168,7 +169,9 @@ impl fmt::Display for TaskError {
             Self::Panicked(panicked) => write!(f, "the task {panicked}"),
             Self::OtherLoop => f.write_str("the task is attached to a different loop"),
             Self::AwaitsItself => f.write_str("the task awaits itself"),
-            Self::Taken => f.write_str("the task's result has been taken before"),
+            Self::Taken => f.write_str(
+                "the task's result has been taken before: an await, run_until_complete or result() had it",
+            ),
         }
     }
 }

@@ -163,9 +163,9 @@ pub use async_fd::{AsyncFd, ReadyGuard};
 pub use bytes::{Copying, CopyingBidirectional, Lines, copy, copy_bidirectional, lines};
 pub use combine::{
     AsCompleted, CancelOnDrop, Failure, FailureCause, Gather, GatherError, GatherFutures,
-    GroupClosed, GroupError, Outcome, Race, RaceFutures, ReturnWhen, Settled, SharedTask, Shield,
-    TaskGroup, Tasks, TryGather, TryGatherError, as_completed, for_each_limit, gather,
-    gather_tuple, race, race_tuple, shield, task_group, try_gather, wait,
+    GroupClosed, GroupError, IntoShielded, IntoTask, Outcome, Race, RaceFutures, ReturnWhen,
+    Settled, SharedTask, Shield, TaskGroup, Tasks, TryGather, TryGatherError, as_completed,
+    for_each_limit, gather, gather_tuple, race, race_tuple, shield, task_group, try_gather, wait,
 };
 pub use context_var::{ContextToken, ContextVar, copy_context};
 pub use error::{

@@ -293,6 +293,7 @@ assert_impl!(Gather<Vec<Task<std::marker::PhantomPinned>>>: Unpin);
 assert_impl!(Settled<Vec<Task<std::marker::PhantomPinned>>>: Unpin);
 assert_impl!(TryGather<std::marker::PhantomPinned, u8>: Unpin);
 assert_impl!(Shield<Task<std::marker::PhantomPinned>>: Unpin);
+assert_impl!(CreateDatagramEndpoint<std::marker::PhantomPinned>: Unpin);
 assert_impl!(YieldNow: Unpin);
 assert_impl!(CancelOnDrop<std::marker::PhantomPinned>: Unpin);
 assert_impl!(TcpStream: Unpin);

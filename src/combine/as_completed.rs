@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+use crate::combine::into_task::IntoTask;
 use crate::combine::observer::TaskObserver;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::waker::puts_off;
@@ -14,8 +15,15 @@ use crate::kernel::task::waker::puts_off;
 /// around [`next`](AsCompleted::next), or around the loop that calls it. No task is lost when the time is up, and the
 /// loop can go on later.
 ///
+/// It takes [`Task`]s, and boxed futures, which become tasks of the running loop now, in order. Make tasks of other futures
+/// by `futures.map(create_task)`.
+///
+/// # Panics
+/// Outside a running loop, if it makes a task.
+///
 /// # Differences from asyncio
 /// - There is no `timeout` argument.
+/// - Only a boxed coroutine becomes a task by itself: see [`IntoTask`].
 /// - The caller is woken in the turn in which a task ends. In asyncio it is woken one turn later, because each end is a
 ///   done callback.
 ///
@@ -36,8 +44,29 @@ use crate::kernel::task::waker::puts_off;
 /// }).unwrap();
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn as_completed<T: 'static>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<T> {
-    let tasks: Vec<_> = tasks.into_iter().collect();
+///
+/// Futures of different types, with the same output:
+///
+/// ```
+/// use std::future::Future;
+/// use std::pin::Pin;
+/// callsoon::run(async {
+///     let both: [Pin<Box<dyn Future<Output = u8>>>; 2] = [Box::pin(async { 1 }), Box::pin(std::future::ready(2))];
+///     let mut ended = callsoon::as_completed(both);
+///     assert_eq!(ended.next().await.unwrap().await.unwrap(), 1);
+///     assert_eq!(ended.next().await.unwrap().await.unwrap(), 2);
+/// }).unwrap();
+/// ```
+#[track_caller]
+pub fn as_completed<T: 'static>(
+    tasks: impl IntoIterator<Item = impl IntoTask<Value = T>>,
+) -> AsCompleted<T> {
+    let mut made = Vec::new();
+    // A loop, so that the place of a new task is the caller's.
+    for task in tasks {
+        made.push(task.into_task());
+    }
+    let tasks = made;
     AsCompleted {
         observer: TaskObserver::new(&tasks),
         left: tasks.len(),
@@ -128,7 +157,7 @@ impl<T: 'static> AsCompleted<T> {
     /// Returns whether all tasks were returned.
     ///
     /// ```
-    /// assert!(callsoon::as_completed::<()>([]).is_empty());
+    /// assert!(callsoon::as_completed([] as [callsoon::Task<()>; 0]).is_empty());
     /// ```
     pub fn is_empty(&self) -> bool {
         self.left == 0

@@ -89,6 +89,29 @@ pub fn wait<T: 'static>(
     }
 }
 
+impl<T: 'static> Task<T> {
+    /// Waits until the task has ended, and leaves its result where it is.
+    ///
+    /// An await of the task moves the result out, also in `run_until_complete(&mut task)`. After this one
+    /// [`result`](Self::result) gives it, as in asyncio's programs. [`shared`](Self::shared) makes a handle that is awaited
+    /// as often as one likes.
+    ///
+    /// # Cancellation
+    /// Dropping or cancelling it leaves the task alone, as with [`wait`](crate::wait()).
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// let mut task = event_loop.create_task(async { 6 * 7 });
+    /// event_loop.run_until_complete(task.wait())?;
+    /// assert!(task.done());
+    /// assert_eq!(task.result()??, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn wait(&self) {
+        TaskObserver::new([self]).all_ended().await;
+    }
+}
+
 /// The future of [`wait`].
 #[must_use = "futures do nothing unless awaited"]
 struct Wait<'a, T> {

@@ -29,6 +29,10 @@
 //! - [`PollRead`](crate::PollRead), [`PollBufRead`](crate::PollBufRead) and [`PollWrite`](crate::PollWrite): sockets, their
 //!   halves and the two ends of a stream are read and written by poll functions too. Listeners, datagrams, `AsyncFd`,
 //!   intervals, signals and `as_completed` have poll functions.
+//! - [`shield`](crate::shield()) and [`as_completed`](crate::as_completed()) take boxed futures too, of which they make tasks:
+//!   [`IntoShielded`](crate::IntoShielded), [`IntoTask`](crate::IntoTask). A list without items has to name its type.
+//! - [`Task::wait`](crate::Task::wait) waits for a task's end and leaves the result in the task.
+//! - The factory of [`create_datagram_endpoint`](crate::LoopHandle::create_datagram_endpoint) may borrow.
 //! - [`join`](crate::stream::join) makes one byte stream of a reader and a writer.
 //! - Feature `futures`: futures-io's traits for byte streams, `Stream` for ticks, clients, signals, lines, tasks that
 //!   end and the items of a queue, `Sink` for a queue. Feature `tokio-io`: tokio's traits for byte streams.

@@ -185,7 +185,8 @@
 //!   queue/ordered            LifoQueue, PriorityQueue
 //!   queue/items              a queue as Stream and Sink
 //!   combine/observer         waiting for the ends of many tasks
-//!   combine/wait             wait
+//!   combine/wait             wait, Task::wait
+//!   combine/into_task        IntoTask: tasks, and boxed futures that become tasks
 //!   combine/as_completed     as_completed
 //!   combine/shield           shield
 //!   combine/shared           SharedTask: a task that several places await

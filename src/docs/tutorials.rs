@@ -17,7 +17,7 @@
 //! | a cancellation that arrives at a shield and is handled | example `shield_cancelled` |
 //! | a task that cleans up when it is cancelled | example `cancel_cleanup` |
 //! | `wait` with `FIRST_COMPLETED`; `as_completed` | examples `download`, `chained` |
-//! | `sleep(10, result=…)`; a task's `result()` after `run_until_complete(task)` | example `nested` |
+//! | `sleep(10, result=…)`; a task's `result()` after `run_until_complete(task)`, here after `task.wait()` | example `nested` |
 //! | a task group with a child that fails | example `task_group` |
 //! | `to_thread` beside `sleep` | example `to_thread` |
 //! | thread pools and process pools | examples `blocking_work`, `process_pool` |

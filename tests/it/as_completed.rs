@@ -1,6 +1,7 @@
 //! `as_completed`: tasks are given in the order in which they end.
 
-use std::future::pending;
+use std::future::{Future, pending};
+use std::pin::Pin;
 use std::time::Duration;
 
 use callsoon::{Task, as_completed, create_task, get_running_loop, sleep, sleep_with, yield_now};
@@ -157,5 +158,35 @@ fn m2_none_of_no_tasks_ends() {
         assert_eq!(ended.len(), 0);
         let mut waiting = Waiting::new(ended.next());
         assert!(waiting.poll().expect("it suspended").is_none());
+    });
+}
+
+#[test]
+fn boxed_futures_become_tasks_at_once_and_tasks_stay_what_they_are() {
+    on_virtual_time(|trace, event_loop| {
+        event_loop
+            .run_until_complete(async {
+                let boxed: [Pin<Box<dyn Future<Output = u32>>>; 3] = [
+                    Box::pin(sleep_with(2 * SECOND, 2)),
+                    Box::pin(async { 0 }),
+                    Box::pin(async { sleep_with(SECOND, 1).await }),
+                ];
+                let mut ended = as_completed(boxed);
+                // This task, and the three that run without anybody who waits.
+                trace.push(callsoon::all_tasks().len());
+                sleep(3 * SECOND).await;
+                trace.push(callsoon::all_tasks().len());
+                while let Some(task) = ended.next().await {
+                    trace.push(task.await.unwrap());
+                }
+                let tasks = lasting([2, 1]);
+                let ids = [tasks[1].id(), tasks[0].id()];
+                let mut ended = as_completed(tasks);
+                for id in ids {
+                    assert_eq!(ended.next().await.unwrap().id(), id);
+                }
+            })
+            .unwrap();
+        trace.expect(["4", "1", "0", "1", "2"]);
     });
 }

@@ -260,10 +260,13 @@ fn addresses_that_do_not_go_together_are_errors_and_leave_nothing_open() {
         complete(&event_loop, async move {
             let open = counted_fds();
             let handle = get_running_loop();
-            let endpoint = || {
-                let recorder = Recorder::new(&t);
-                handle.create_datagram_endpoint(|| recorder)
+            // The factory borrows, and is called by the endpoint that is made, no other.
+            let made = Cell::new(0);
+            let factory = || {
+                made.set(made.get() + 1);
+                Recorder::new(&t)
             };
+            let endpoint = || handle.create_datagram_endpoint(factory);
             let invalid = |error: io::Error| assert_eq!(error.kind(), ErrorKind::InvalidInput);
             invalid(endpoint().await.err().unwrap());
             let both = endpoint().local_addr("127.0.0.1:0").remote_addr("[::1]:9");
@@ -277,10 +280,11 @@ fn addresses_that_do_not_go_together_are_errors_and_leave_nothing_open() {
             let again = endpoint().local_addr(taken.local_addr().unwrap()).await;
             assert_eq!(again.err().unwrap().kind(), ErrorKind::AddrInUse);
             drop(taken);
-            assert_eq!(counted_fds(), open);
+            assert_eq!((counted_fds(), made.get()), (open, 0));
             let everybody = endpoint().local_addr("0.0.0.0:0").allow_broadcast(true);
             let shared = everybody.reuse_port(true).await.unwrap().0;
             t.expect(["made"]);
+            assert_eq!(made.get(), 1);
             shared.close();
             until(&t, 1).await;
         });

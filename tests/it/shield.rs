@@ -1,7 +1,8 @@
 //! `shield`: a cancellation of the awaiter does not reach the task.
 
 use std::cell::RefCell;
-use std::future::pending;
+use std::future::{Future, pending};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -144,5 +145,47 @@ fn a_future_can_be_shielded_like_a_task() {
         future.set_result(7).unwrap();
         assert!(waiting.is_woken());
         assert_eq!(waiting.poll().unwrap().unwrap(), 7);
+    });
+}
+
+#[test]
+fn a_boxed_future_becomes_a_task_at_once_and_outlives_its_awaiter() {
+    on_virtual_time(|trace, event_loop| {
+        let t = trace.clone();
+        let outer = event_loop.create_task(async move {
+            let begun = t.clone();
+            let never_awaited = shield(Box::pin(async move { begun.push("it runs unawaited") }));
+            drop(never_awaited);
+            let outcome = shield(Box::pin(async move {
+                t.push("the job begins");
+                sleep(SECOND).await;
+                t.push("the job is done");
+            }));
+            outcome.await.unwrap();
+        });
+        one_turn(&event_loop);
+        one_turn(&event_loop);
+        trace.expect(["it runs unawaited", "the job begins"]);
+        outer.cancel();
+        let error = event_loop.run_until_complete(outer).unwrap().unwrap_err();
+        trace.push(error);
+        event_loop.run_until_complete(sleep(2 * SECOND)).unwrap();
+        trace.expect(["the task was cancelled", "the job is done"]);
+    });
+}
+
+#[test]
+fn a_boxed_future_that_panics_is_an_error_of_its_awaiter() {
+    audited(|| {
+        quiet_panics();
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let outcome = event_loop.run_until_complete(async {
+            let job: Pin<Box<dyn Future<Output = u8>>> = Box::pin(async { panic!("on purpose") });
+            shield(job).await
+        });
+        trace.push(outcome.unwrap().unwrap_err());
+        event_loop.close().unwrap();
+        trace.expect(["the task panicked: on purpose"]);
     });
 }

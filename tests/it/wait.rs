@@ -1,4 +1,5 @@
-//! `wait`: for the first task, for the first failure, for all tasks, and with a limit of time.
+//! `wait`: for the first task, for the first failure, for all tasks, and with a limit of time. `Task::wait`: for one task,
+//! whose result stays.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending};
@@ -436,5 +437,86 @@ fn a5_the_newest_waker_is_woken_and_wakers_may_do_anything() {
             trace.take();
         }
         one_turn(&event_loop);
+    });
+}
+
+#[test]
+fn a_task_that_was_waited_for_by_the_loop_has_its_result_and_one_that_was_awaited_has_not() {
+    on_virtual_time(|trace, event_loop| {
+        let mut task = event_loop.create_task(sleep_with(SECOND, 6 * 7));
+        for _ in 0..2 {
+            event_loop.run_until_complete(task.wait()).unwrap();
+            trace.push(format!("done: {}", task.done()));
+        }
+        trace.push(task.result().unwrap().unwrap());
+        let mut task = event_loop.create_task(sleep_with(SECOND, 6));
+        let value = event_loop.run_until_complete(&mut task).unwrap().unwrap();
+        trace.push(value);
+        trace.push(task.result().unwrap().unwrap_err());
+        trace.expect([
+            "done: true",
+            "done: true",
+            "42",
+            "6",
+            "the task's result has been taken before: an await, run_until_complete or result() had it",
+        ]);
+    });
+}
+
+#[test]
+fn several_tasks_wait_for_one_and_its_awaiter_still_gets_the_result() {
+    on_virtual_time(|trace, event_loop| {
+        let task = Rc::new(event_loop.create_task(sleep_with(SECOND, "saved")));
+        let waiters = ["one", "two", "three"].map(|name| {
+            let (task, trace) = (Rc::clone(&task), trace.clone());
+            event_loop.create_task(async move {
+                task.wait().await;
+                trace.push(name);
+            })
+        });
+        one_turn(&event_loop);
+        // A waiter's cancellation and drop concern no one else.
+        waiters[1].cancel();
+        drop(Waiting::begun(task.wait()));
+        event_loop.run_until_complete(sleep(2 * SECOND)).unwrap();
+        assert!(waiters.iter().all(Task::done));
+        let task = Rc::into_inner(task).unwrap();
+        trace.push(event_loop.run_until_complete(task).unwrap().unwrap());
+        trace.expect(["one", "three", "saved"]);
+    });
+}
+
+#[test]
+fn waiting_for_a_task_neither_reads_its_panic_nor_its_cancellation() {
+    audited(|| {
+        quiet_panics();
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let bad = event_loop.create_task(async { panic!("on purpose") });
+        event_loop.run_until_complete(bad.wait()).unwrap();
+        trace.push(format!("panicked: {}", bad.panicked()));
+        drop(bad);
+        let mut cancelled = event_loop.create_task(pending::<()>());
+        cancelled.cancel_with("enough");
+        event_loop.run_until_complete(cancelled.wait()).unwrap();
+        trace.push(cancelled.result().unwrap().unwrap_err());
+        event_loop.close().unwrap();
+        trace.expect([
+            "panicked: true",
+            "report: Task exception was never retrieved (on purpose)",
+            "the task was cancelled: enough",
+        ]);
+    });
+}
+
+#[test]
+fn a_loop_that_closes_wakes_who_waits_for_one_of_its_tasks() {
+    on_virtual_time(|_, event_loop| {
+        let task = event_loop.create_task(pending::<()>());
+        let mut waiting = Waiting::begun(task.wait());
+        event_loop.close().unwrap();
+        assert!(waiting.is_woken());
+        assert!(waiting.poll().is_some());
+        assert!(task.cancelled());
     });
 }

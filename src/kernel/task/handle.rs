@@ -282,10 +282,10 @@ impl<T: 'static> Task<T> {
         }
     }
 
-    /// Moves the result out without awaiting.
+    /// Moves the result out without awaiting. An await takes it too; [`wait`](Self::wait) leaves it here.
     ///
     /// # Errors
-    /// [`InvalidState`] while the task is unfinished. A result that was taken before is [`TaskError::Taken`].
+    /// [`InvalidState`] before the end; [`TaskError::Taken`] if an await or `run_until_complete(&mut task)` had it.
     ///
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();

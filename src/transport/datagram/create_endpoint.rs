@@ -3,12 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use socket2::{Domain, Socket, Type};
 
@@ -39,6 +41,9 @@ impl LoopHandle {
     /// # Cancellation
     /// Dropped before it is done it closes the socket.
     ///
+    /// # Panics
+    /// If it is polled after it was ready.
+    ///
     /// ```
     /// # use callsoon::doctest::Idle;
     /// # callsoon::doctest::run(async {
@@ -50,17 +55,14 @@ impl LoopHandle {
     #[track_caller]
     pub fn create_datagram_endpoint<F, P>(&self, factory: F) -> CreateDatagramEndpoint<F>
     where
-        F: FnOnce() -> P + 'static,
+        F: FnOnce() -> P,
         P: DatagramProtocol,
     {
         CreateDatagramEndpoint {
             handle: self.clone(),
-            factory,
-            local: None,
-            remote: None,
-            family: None,
-            reuse_port: false,
-            allow_broadcast: false,
+            options: Options::default(),
+            making: None,
+            factory: Some(factory),
             location: Location::caller(),
         }
     }
@@ -123,7 +125,29 @@ impl LoopHandle {
     }
 }
 
-/// A UDP endpoint that is about to be made. Await it. [`LoopHandle::create_datagram_endpoint`] gives it.
+/// A UDP endpoint that is about to be made. Await it. [`LoopHandle::create_datagram_endpoint`] gives it. After the first
+/// poll its methods have no effect.
+///
+/// The factory may borrow, since it is called inside the await:
+///
+/// ```
+/// # use callsoon::doctest::Idle;
+/// # callsoon::doctest::run(async {
+/// let made = std::cell::Cell::new(0);
+/// let factory = || {
+///     made.set(made.get() + 1);
+///     Idle
+/// };
+/// let event_loop = callsoon::get_running_loop();
+/// for _ in 0..2 {
+///     let (transport, _) = event_loop.create_datagram_endpoint(factory).local_addr("127.0.0.1:0").await?;
+///     transport.close();
+/// }
+/// assert_eq!(made.get(), 2);
+/// # Ok(()) });
+/// ```
+///
+/// With options:
 ///
 /// ```
 /// # use callsoon::doctest::Idle;
@@ -137,13 +161,29 @@ impl LoopHandle {
 #[must_use = "it makes nothing until it is awaited"]
 pub struct CreateDatagramEndpoint<F> {
     handle: LoopHandle,
-    factory: F,
+    /// What the program asks for; the first poll takes it.
+    options: Options,
+    /// Makes the socket, from the first poll on. The factory is not a part of it, so that the factory may borrow.
+    making: Option<MakesSocket>,
+    /// Called when there is a socket.
+    factory: Option<F>,
+    location: &'static Location<'static>,
+}
+
+/// The factory is called, never polled.
+impl<F> Unpin for CreateDatagramEndpoint<F> {}
+
+/// Gives the socket, and the address that it is connected to.
+type MakesSocket = Pin<Box<dyn Future<Output = io::Result<(UdpSocket, End)>>>>;
+
+/// What the socket is to be.
+#[derive(Default)]
+struct Options {
     local: Option<io::Result<Target>>,
     remote: Option<io::Result<Target>>,
     family: Option<Domain>,
     reuse_port: bool,
     allow_broadcast: bool,
-    location: &'static Location<'static>,
 }
 
 impl<F> CreateDatagramEndpoint<F> {
@@ -155,7 +195,7 @@ impl<F> CreateDatagramEndpoint<F> {
     /// let endpoint = event_loop.create_datagram_endpoint(|| Idle).local_addr("127.0.0.1:0");
     /// ```
     pub fn local_addr(mut self, address: impl ToSocketAddrs) -> Self {
-        self.local = Some(address.into_target());
+        self.options.local = Some(address.into_target());
         self
     }
 
@@ -168,7 +208,7 @@ impl<F> CreateDatagramEndpoint<F> {
     /// let endpoint = event_loop.create_datagram_endpoint(|| Idle).remote_addr("127.0.0.1:9");
     /// ```
     pub fn remote_addr(mut self, address: impl ToSocketAddrs) -> Self {
-        self.remote = Some(address.into_target());
+        self.options.remote = Some(address.into_target());
         self
     }
 
@@ -186,7 +226,7 @@ impl<F> CreateDatagramEndpoint<F> {
     /// # Ok(()) });
     /// ```
     pub fn family(mut self, family: Domain) -> Self {
-        self.family = Some(family);
+        self.options.family = Some(family);
         self
     }
 
@@ -198,7 +238,7 @@ impl<F> CreateDatagramEndpoint<F> {
     /// let endpoint = event_loop.create_datagram_endpoint(|| Idle).reuse_port(true);
     /// ```
     pub fn reuse_port(mut self, reuse: bool) -> Self {
-        self.reuse_port = reuse;
+        self.options.reuse_port = reuse;
         self
     }
 
@@ -210,15 +250,18 @@ impl<F> CreateDatagramEndpoint<F> {
     /// let endpoint = event_loop.create_datagram_endpoint(|| Idle).allow_broadcast(true);
     /// ```
     pub fn allow_broadcast(mut self, allow: bool) -> Self {
-        self.allow_broadcast = allow;
+        self.options.allow_broadcast = allow;
         self
     }
+}
 
+impl Options {
     /// Makes a socket for the first pair of addresses of one family that can be bound and connected, and returns the
     /// remote one.
-    async fn socket(&mut self) -> io::Result<(UdpSocket, End)> {
-        let local = addresses(&self.handle, self.local.take(), self.family).await?;
-        let remote = addresses(&self.handle, self.remote.take(), self.family).await?;
+    async fn into_socket(mut self, handle: LoopHandle) -> io::Result<(UdpSocket, End)> {
+        proceed().await;
+        let local = addresses(&handle, self.local.take(), self.family).await?;
+        let remote = addresses(&handle, self.remote.take(), self.family).await?;
         if local.is_empty() || remote.is_empty() {
             let why = "there is no address of the family that is wanted";
             return Err(io::Error::new(io::ErrorKind::NotFound, why));
@@ -228,7 +271,7 @@ impl<F> CreateDatagramEndpoint<F> {
         });
         let unfit = || invalid_input("the two addresses are of different families");
         let (socket, remote) = bound.map_err(|refusal| refusal.unwrap_or_else(unfit))?;
-        Ok((UdpSocket::watch(&self.handle, socket, None)?, remote))
+        Ok((UdpSocket::watch(&handle, socket, None)?, remote))
     }
 
     fn bound(&self, local: End, remote: End) -> io::Result<Socket> {
@@ -283,27 +326,30 @@ fn pairs(local: &[End], remote: &[End]) -> Vec<(End, End)> {
     pairs
 }
 
-impl<F: FnOnce() -> P + 'static, P: DatagramProtocol> IntoFuture for CreateDatagramEndpoint<F> {
+impl<F: FnOnce() -> P, P: DatagramProtocol> Future for CreateDatagramEndpoint<F> {
     type Output = io::Result<(DatagramTransport, Rc<P>)>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
 
-    fn into_future(mut self) -> Self::IntoFuture {
-        Box::pin(async move {
-            proceed().await;
-            let (socket, asked) = self.socket().await?;
-            let opened = self
-                .handle
-                .open_endpoint(socket, asked, self.factory, self.location);
-            Ok(opened)
-        })
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let making = this.making.get_or_insert_with(|| {
+            Box::pin(mem::take(&mut this.options).into_socket(this.handle.clone()))
+        });
+        // After it was ready, this panics.
+        let (socket, asked) = ready!(making.as_mut().poll(context))?;
+        let factory = this.factory.take();
+        let factory = factory.expect("a socket is made once, and then the factory is called");
+        let opened = this
+            .handle
+            .open_endpoint(socket, asked, factory, this.location);
+        Poll::Ready(Ok(opened))
     }
 }
 
 impl<F> fmt::Debug for CreateDatagramEndpoint<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CreateDatagramEndpoint")
-            .field("reuse_port", &self.reuse_port)
-            .field("allow_broadcast", &self.allow_broadcast)
+            .field("reuse_port", &self.options.reuse_port)
+            .field("allow_broadcast", &self.options.allow_broadcast)
             .finish_non_exhaustive()
     }
 }
