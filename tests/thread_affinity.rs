@@ -4,8 +4,9 @@
 use callsoon::fs::{File, PathError};
 use callsoon::net::{
     AddrInfo, AddrInfoHints, ConnectError, ConnectOptions, DatagramSocket, GaiError, ListenOptions,
-    OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketListener, SocketStream, Tcp, TcpListener,
-    TcpStream, UCred, Udp, UdpSocket, Unix, UnixDatagram, UnixListener, UnixStream, WriteHalf,
+    LookupError, OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketListener, SocketStream, Tcp,
+    TcpListener, TcpStream, UCred, Udp, UdpSocket, Unix, UnixDatagram, UnixListener, UnixStream,
+    WriteHalf,
 };
 use callsoon::process::{ChildPipe, Command, Process, Starting, Stdio, SubprocessTransport};
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
@@ -126,9 +127,7 @@ assert_not_impl!(Shield<callsoon::Future<u8>>: Send, Sync, Clone);
 assert_not_impl!(SharedTask<u8>: Send, Sync);
 assert_impl!(SharedTask<std::marker::PhantomPinned>: Clone, Unpin);
 assert_not_impl!(ExceptionContext: Send, Sync);
-// It holds the error, whatever that is.
-assert_not_impl!(FailedFuture: Send, Sync);
-assert_impl!(FailedFuture: Clone, Unpin);
+assert_impl!(FailedFuture: Send, Sync, Clone, Unpin);
 assert_impl!(FailedHandle: Send, Sync, Clone, Unpin);
 assert_not_impl!(Cancelled: Send, Sync, Clone);
 assert_impl!(Cancelled: Unpin, std::error::Error);
@@ -226,6 +225,7 @@ assert_impl!(Builder: Send, Sync, Clone);
 assert_impl!(ListenOptions: Send, Sync, Clone);
 assert_impl!(ConnectOptions: Send, Sync, Clone);
 assert_impl!(ConnectError: Send, Sync, std::error::Error);
+assert_impl!(LookupError: Send, Sync, Unpin, std::error::Error);
 assert_impl!(GaiError: Send, Sync, Clone, std::error::Error);
 assert_impl!(AddrInfo: Send, Sync, Clone);
 assert_impl!(AddrInfoHints: Send, Sync, Copy);

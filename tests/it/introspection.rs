@@ -333,7 +333,9 @@ fn the_default_handler_hears_of_a_panic_of_the_handler_together_with_what_it_was
     on_virtual_time(|trace, event_loop| {
         event_loop.set_exception_handler(|_, _| panic!("on purpose: the log is full"));
         let mut first = ExceptionContext::new("the cache is cold");
-        first.exception = Some(Rc::from(Box::<dyn std::error::Error>::from("no disk")));
+        first.exception = Some(std::sync::Arc::from(Box::<
+            dyn std::error::Error + Send + Sync,
+        >::from("no disk")));
         let lines = warnings_of(|| event_loop.call_exception_handler(&first));
         assert_eq!(
             lines,
