@@ -22,8 +22,8 @@ use callsoon::{EventLoop, get_running_loop, sleep};
 
 use descriptors::{exhaust, limit_descriptors};
 use support::{
-    Recorder, audited, complete, counted_fds, loopback, on_real_time, on_virtual_time, turns_in,
-    until, wait_for_an_event, wait_until_queued, watched,
+    Recorder, audited, complete, counted_fds, loopback, on_real_time, on_virtual_time, os_error,
+    turns_in, until, wait_for_an_event, wait_until_queued, watched,
 };
 
 /// A server that counts the clients that it has accepted, and keeps them.
@@ -174,7 +174,7 @@ fn l2_connect_without_descriptors_is_an_error_and_works_again_later() {
                 TcpStream::connect(address).await.unwrap_err(),
                 TcpListener::bind(loopback()).await.unwrap_err(),
             ] {
-                assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+                assert_eq!(os_error(&error), Some(libc::EMFILE));
             }
             assert_eq!(get_running_loop().metrics().sources, 1);
             drop(files.pop());

@@ -22,7 +22,9 @@ use callsoon::{
 };
 
 use support::descendants::has_children;
-use support::{Scratch, Trace, audited, complete, counted_fds, forbid, real_loop, watched};
+use support::{
+    Scratch, Trace, audited, complete, counted_fds, forbid, os_error, real_loop, watched,
+};
 
 /// Says in the child which scenario it is to run.
 const SCENARIO: &str = "CALLSOON_SCENARIO";
@@ -195,7 +197,7 @@ fn attempts(kept: usize, attempt: impl Fn() -> io::Result<()>) {
         match ended {
             Ok(()) => break,
             Err(error) => {
-                assert_eq!(error.raw_os_error(), expected, "{error}");
+                assert_eq!(os_error(&error), expected, "{error}");
                 assert!(counted_fds() <= before + kept, "after {error}");
                 met += 1;
                 assert!(met < 10, "it does not end: {error}");

@@ -14,7 +14,7 @@ use std::time::Duration;
 use callsoon::net::{TcpStream, UdpSocket, lookup_host};
 use callsoon::{create_task, open_connection, sleep};
 
-use support::{Trace, audited, complete, real_loop, watched};
+use support::{Trace, audited, complete, os_error, real_loop, watched};
 
 const CHILD: &str = "CALLSOON_TEST_OFFLINE";
 
@@ -37,7 +37,7 @@ fn offline() {
             }
             let nowhere = NOWHERE.parse().unwrap();
             let error = TcpStream::connect(nowhere).await.unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(libc::ENETUNREACH));
+            assert_eq!(os_error(&error), Some(libc::ENETUNREACH));
             assert!(open_connection(NOWHERE).await.is_err());
             let socket = UdpSocket::bind("0.0.0.0:0").await.unwrap();
             let error = socket.send_to(b"anybody", nowhere).await.unwrap_err();

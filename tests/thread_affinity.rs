@@ -4,8 +4,9 @@
 use callsoon::fs::{File, PathError};
 use callsoon::net::{
     AddrInfo, AddrInfoHints, ConnectError, ConnectOptions, DatagramSocket, GaiError, ListenOptions,
-    OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketListener, SocketStream, Tcp, TcpListener,
-    TcpStream, UCred, Udp, UdpSocket, Unix, UnixDatagram, UnixListener, UnixStream, WriteHalf,
+    LookupError, OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketListener, SocketStream, Tcp,
+    TcpListener, TcpStream, UCred, Udp, UdpSocket, Unix, UnixDatagram, UnixListener, UnixStream,
+    WriteHalf,
 };
 use callsoon::process::{ChildPipe, Command, Process, Starting, Stdio, SubprocessTransport};
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
@@ -227,6 +228,7 @@ assert_impl!(Builder: Send, Sync, Clone);
 assert_impl!(ListenOptions: Send, Sync, Clone);
 assert_impl!(ConnectOptions: Send, Sync, Clone);
 assert_impl!(ConnectError: Send, Sync, std::error::Error);
+assert_impl!(LookupError: Send, Sync, Unpin, std::error::Error);
 assert_impl!(GaiError: Send, Sync, Clone, std::error::Error);
 assert_impl!(AddrInfo: Send, Sync, Clone);
 assert_impl!(AddrInfoHints: Send, Sync, Copy);

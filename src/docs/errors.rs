@@ -19,7 +19,8 @@
 //! | [`ServeError`](crate::transport::ServeError) | a server does not serve | nothing | the system's, or `Other` |
 //! | [`InvalidState`](crate::InvalidState) | a result was set twice, or read too early | the argument | no conversion |
 //! | [`GroupClosed`](crate::GroupClosed) | a group takes no more children | the future | no conversion |
-//! | [`BindError`](crate::transport::BindError) | a server cannot be bound | the place, the system's error | it is inside of one |
-//! | [`ConnectError`](crate::net::ConnectError) | several addresses could not be connected to | each address and its error | it is inside of one |
-//! | [`GaiError`](crate::net::GaiError) | a name was not resolved | the resolver's code | it is inside of one |
+//! | [`BindError`](crate::transport::BindError) | a server or a socket cannot be bound | the place, the system's error | it is inside of one |
+//! | [`ConnectError`](crate::net::ConnectError) | an attempt to connect failed, or several | each address and its error, the system's number | it is inside of one |
+//! | [`LookupError`](crate::net::LookupError) | a host was not found | the host, the reason | it is inside of one |
+//! | [`GaiError`](crate::net::GaiError) | the system's resolver failed | the resolver's code | it is inside of a `LookupError` |
 //! | [`PathError`](crate::fs::PathError) | a call with a path failed | the path, the system's error | it is inside of one |

@@ -219,6 +219,7 @@
 //!   socket/backoff           the pauses before a receiver or a backlog that is full is tried again
 //!   socket/address           Address, and its conversions
 //!   socket/gai_error         GaiError
+//!   socket/lookup_error      LookupError
 //!   socket/resolver          the thread pool that looks names up
 //!   socket/hosts_file        names that end in a number, which the system's resolver would take for addresses
 //!   socket/dns               lookup_host, ToSocketAddrs

@@ -11,7 +11,9 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::tcp::TcpStream;
+use crate::socket::bind_error::BindError;
 use crate::socket::connect::{finish, start};
+use crate::socket::connect_error::ConnectError;
 use crate::socket::dns::{Target, ToSocketAddrs};
 use crate::socket::happy_eyeballs::HappyEyeballs;
 use crate::socket::stream_socket::keep_alive;
@@ -109,8 +111,8 @@ impl ConnectOptions {
     /// Connects to the first of the target's addresses that answers.
     ///
     /// # Errors
-    /// Those of [`lookup_host`](crate::net::lookup_host). If all attempts fail: their error if all have the same one,
-    /// otherwise an error with a [`ConnectError`](crate::net::ConnectError) inside, which has them all; its kind is
+    /// Those of [`lookup_host`](crate::net::lookup_host). If all attempts fail: an error with a
+    /// [`ConnectError`](crate::net::ConnectError) inside, which has the addresses and the errors of all; its kind is
     /// that of the attempts if they agree, and `Other` if not. The kinds of an attempt: `ConnectionRefused`,
     /// `TimedOut`, `NetworkUnreachable`, `HostUnreachable`, `AddrNotAvailable`, `AddrInUse`, `PermissionDenied`, and an
     /// error with `EMFILE` inside if there are no descriptors left. `NotConnected` if the loop is closed.
@@ -136,7 +138,8 @@ impl ConnectOptions {
         let target = target.into_target()?;
         // Without a box for the attempt.
         if let Target::Address(address) = target {
-            return self.connect_one(&handle, address).await;
+            let connected = self.connect_one(&handle, address).await;
+            return connected.map_err(ConnectError::naming(address));
         }
         let addresses = target.addresses(&handle).await?;
         let attempt = |address| self.connect_one(&handle, address);
@@ -154,7 +157,8 @@ impl ConnectOptions {
             if local.is_ipv6() != address.is_ipv6() {
                 return Err(invalid_input("the local address is of another family"));
             }
-            socket.bind(&local.into())?;
+            let bound = socket.bind(&local.into());
+            bound.map_err(BindError::naming(local))?;
         }
         if self.nodelay {
             socket.set_tcp_nodelay(true)?;

@@ -9,6 +9,7 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::tcp::TcpListener;
+use crate::socket::bind_error::BindError;
 use crate::socket::dns::ToSocketAddrs;
 use crate::socket::nonblocking::new_socket;
 
@@ -108,7 +109,7 @@ impl ListenOptions {
     /// # Errors
     /// `AddrInUse` if another socket has the address, `AddrNotAvailable` if the machine does not have it,
     /// `PermissionDenied` if the port is reserved, an error with `EMFILE` inside if there are no descriptors left,
-    /// `NotConnected` if the loop is closed.
+    /// `NotConnected` if the loop is closed. A [`BindError`](crate::transport::BindError) inside has the address.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -124,9 +125,12 @@ impl ListenOptions {
     }
 
     fn listen(&self, handle: &LoopHandle, address: SocketAddr) -> io::Result<TcpListener> {
-        let socket = self.bound(address)?;
-        socket.listen(self.backlog)?;
-        TcpListener::watch(handle, socket, None)
+        let listen = || {
+            let socket = self.bound(address)?;
+            socket.listen(self.backlog)?;
+            TcpListener::watch(handle, socket, None)
+        };
+        listen().map_err(BindError::naming(address))
     }
 
     /// Returns a socket that is bound and does not listen yet.

@@ -21,6 +21,7 @@ use crate::net::datagram::unless_blocked;
 use crate::socket::accept::accept;
 use crate::socket::backoff::Backoff;
 use crate::socket::connect::{connected, is_under_way, while_backlog_is_full};
+use crate::socket::connect_error::ConnectError;
 use crate::socket::nonblocking::{send, send_to};
 use crate::sys::fd::set_nonblocking;
 use crate::sys::socket;
@@ -243,7 +244,8 @@ impl LoopHandle {
     /// `ConnectionRefused`, `TimedOut`, `NetworkUnreachable`, `HostUnreachable`, `AddrNotAvailable`,
     /// `PermissionDenied`: what became of the attempt. `NotFound` if there is no such Unix socket. In debug mode
     /// `InvalidInput` for a socket in blocking mode, as in asyncio. `NotConnected` if the loop is closed. After a
-    /// failure close the socket: whether it can be used again depends on the system.
+    /// failure close the socket: whether it can be used again depends on the system. A
+    /// [`ConnectError`](crate::net::ConnectError) inside has the address.
     ///
     /// # Cancellation
     /// If it is dropped before it is done, the attempt goes on, but the socket is no longer watched. Close it.
@@ -260,6 +262,11 @@ impl LoopHandle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn sock_connect(&self, socket: &Socket, address: &SockAddr) -> io::Result<()> {
+        let connected = self.connect_socket(socket, address).await;
+        connected.map_err(|error| ConnectError::wrap(address, error))
+    }
+
+    async fn connect_socket(&self, socket: &Socket, address: &SockAddr) -> io::Result<()> {
         self.check(socket).await?;
         proceed().await;
         let address = socket::sendable(address)?;

@@ -10,6 +10,8 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::proceed::proceed;
 use crate::net::datagram::{DatagramKind, DatagramSocket, Received};
 use crate::socket::address::internet;
+use crate::socket::bind_error::BindError;
+use crate::socket::connect_error::ConnectError;
 use crate::socket::dns::{Target, ToSocketAddrs, no_address};
 use crate::socket::nonblocking::new_socket;
 use crate::sys::socket;
@@ -62,7 +64,7 @@ impl UdpSocket {
     /// Those of [`lookup_host`](crate::net::lookup_host), and for the last address `AddrInUse` if another socket has
     /// it, `AddrNotAvailable` if the machine does not have it, `PermissionDenied` if the port is reserved. `NotFound`
     /// if the list is empty, an error with `EMFILE` inside if there are no descriptors left, `NotConnected` if the loop
-    /// is closed.
+    /// is closed. A [`BindError`](crate::transport::BindError) inside has the address.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -84,6 +86,7 @@ impl UdpSocket {
             socket.bind(&address.into())?;
             Self::watch(&handle, socket, None)
         };
+        let bind = |address| bind(address).map_err(BindError::naming(address));
         place.into_target()?.try_each(&handle, bind).await
     }
 
@@ -99,8 +102,9 @@ impl UdpSocket {
     ///
     /// # Errors
     /// Those of [`lookup_host`](crate::net::lookup_host), and for the last address `NetworkUnreachable` if there is no
-    /// way to it, `InvalidInput` or `Unsupported` if it is of another family. `NotFound` if the list is empty. Whether
-    /// a socket is there is known only after a message was sent.
+    /// way to it, `InvalidInput` or `Unsupported` if it is of another family. `NotFound` if the list is empty. A
+    /// [`ConnectError`](crate::net::ConnectError) inside has the address. Whether a socket is there is known only after
+    /// a message was sent.
     ///
     /// # Cancellation
     /// If it is dropped before it is done, it has changed nothing, and it abandons the look-up.
@@ -114,7 +118,10 @@ impl UdpSocket {
     /// ```
     pub async fn connect(&self, place: impl ToSocketAddrs) -> io::Result<()> {
         proceed().await;
-        let connect = |address| self.socket().connect(address);
+        let connect = |address| {
+            let connected = self.socket().connect(address);
+            connected.map_err(ConnectError::naming(address))
+        };
         let handle = self.io.handle();
         place.into_target()?.try_each(&handle, connect).await
     }

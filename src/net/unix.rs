@@ -16,8 +16,10 @@ use crate::kernel::proceed::proceed;
 use crate::net::listen_options::ListenOptions;
 use crate::net::listener::SocketListener;
 use crate::net::stream::{SocketStream, StreamKind};
-use crate::socket::address::address_of;
+use crate::socket::address::{NetAddress as _, address_of};
+use crate::socket::bind_error::BindError;
 use crate::socket::connect::connect_unix;
+use crate::socket::connect_error::ConnectError;
 use crate::socket::connect_to::ConnectTo;
 use crate::socket::nonblocking::new_socket;
 use crate::socket::socket_file::{SocketFile, bind};
@@ -140,8 +142,12 @@ impl UnixStream {
     /// ```
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
         proceed().await;
-        let address = address_of(path.as_ref())?;
-        Self::connect_addr(&address).await
+        let path = path.as_ref();
+        let connected = match address_of(path) {
+            Ok(address) => Self::connected_to(&address).await,
+            Err(error) => Err(error),
+        };
+        connected.map_err(ConnectError::naming_unix(path.display()))
     }
 
     /// Connects to an address, as [`connect`](Self::connect) does.
@@ -164,6 +170,14 @@ impl UnixStream {
     /// # Ok(()) });
     /// ```
     pub async fn connect_addr(address: &SocketAddr) -> io::Result<Self> {
+        let connected = Self::connected_to(address).await;
+        connected.map_err(|error| match address.to_system() {
+            Ok(address) => ConnectError::wrap(&address, error),
+            Err(_) => error,
+        })
+    }
+
+    async fn connected_to(address: &SocketAddr) -> io::Result<Self> {
         let handle = get_running_loop();
         proceed().await;
         Self::watch(&handle, connect_unix(address).await?)
@@ -244,7 +258,8 @@ impl ListenOptions {
     /// `AddrInUse` if a server listens there or the file is no socket, `PermissionDenied` if this user may not write to
     /// the folder, `NotFound` if the folder does not exist, `InvalidInput` if the path is empty or too long,
     /// `Unsupported` for an abstract name on a system that has none, an error with `EMFILE` inside if there are no
-    /// descriptors left, `NotConnected` if the loop is closed.
+    /// descriptors left, `NotConnected` if the loop is closed. A [`BindError`](crate::transport::BindError) inside has
+    /// the path.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -259,11 +274,14 @@ impl ListenOptions {
     pub fn bind_unix(&self, path: impl AsRef<Path>) -> io::Result<UnixListener> {
         let handle = get_running_loop();
         let path = path.as_ref();
-        let socket = new_socket(Domain::UNIX, Type::STREAM)?;
-        bind(&socket, path, self.reuse_address)?;
-        let file = SocketFile::at(path, self.cleanup_socket);
-        socket.listen(self.backlog)?;
-        file.as_ref().map_or(Ok(()), SocketFile::check)?;
-        UnixListener::watch(&handle, socket, file)
+        let listen = || {
+            let socket = new_socket(Domain::UNIX, Type::STREAM)?;
+            bind(&socket, path, self.reuse_address)?;
+            let file = SocketFile::at(path, self.cleanup_socket);
+            socket.listen(self.backlog)?;
+            file.as_ref().map_or(Ok(()), SocketFile::check)?;
+            UnixListener::watch(&handle, socket, file)
+        };
+        listen().map_err(BindError::naming(path.display()))
     }
 }

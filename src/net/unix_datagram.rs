@@ -13,6 +13,8 @@ use crate::kernel::proceed::proceed;
 use crate::net::datagram::{DatagramKind, DatagramSocket, Received};
 use crate::net::unix::Unix;
 use crate::socket::address::{NetAddress as _, address_of, std_address, unnamed};
+use crate::socket::bind_error::BindError;
+use crate::socket::connect_error::ConnectError;
 use crate::socket::nonblocking::new_socket;
 use crate::socket::socket_file::{SocketFile, bind};
 use crate::sys::socket;
@@ -68,10 +70,13 @@ impl UnixDatagram {
         let handle = get_running_loop();
         proceed().await;
         let path = path.as_ref();
-        let socket = new_socket(Domain::UNIX, Type::DGRAM)?;
-        bind(&socket, path, true)?;
-        let file = SocketFile::at(path, true);
-        Self::watch(&handle, socket, file)
+        let bound = || {
+            let socket = new_socket(Domain::UNIX, Type::DGRAM)?;
+            bind(&socket, path, true)?;
+            let file = SocketFile::at(path, true);
+            Self::watch(&handle, socket, file)
+        };
+        bound().map_err(BindError::naming(path.display()))
     }
 
     /// Returns a socket without a name. It can send, but it cannot be answered.
@@ -126,7 +131,8 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// `NotFound` if there is no such file, `ConnectionRefused` if no socket is bound to it, `PermissionDenied` if this
-    /// user may not write to it, `InvalidInput` if the path is empty or too long.
+    /// user may not write to it, `InvalidInput` if the path is empty or too long. A
+    /// [`ConnectError`](crate::net::ConnectError) inside has the path.
     ///
     /// ```
     /// # callsoon::doctest::run(async {
@@ -139,8 +145,10 @@ impl UnixDatagram {
     /// ```
     pub async fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
         proceed().await;
-        let address = address_of(path.as_ref())?.to_system()?;
-        SockRef::from(self).connect(&address)
+        let path = path.as_ref();
+        let address = address_of(path).and_then(|address| address.to_system());
+        let connected = address.and_then(|address| SockRef::from(self).connect(&address));
+        connected.map_err(ConnectError::naming_unix(path.display()))
     }
 
     /// Sends a message to the socket at `path`, or at the abstract name after a NUL byte, and returns the number of

@@ -13,8 +13,10 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 use crate::error::invalid_input;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
+use crate::socket::address::Address;
 use crate::socket::dns::{check_name, ends_in_a_number, warn_if_slow};
 use crate::socket::hosts_file;
+use crate::socket::lookup_error::LookupError;
 use crate::socket::resolver::ask;
 use crate::sys::dns::{self, Answer, Hints};
 
@@ -94,9 +96,9 @@ impl LoopHandle {
     /// asyncio runs every call on the default executor.
     ///
     /// # Errors
-    /// `InvalidInput` for a text that is no host name, no service or no port. An error with a
-    /// [`GaiError`](crate::net::GaiError) inside if the system has no answer, with the kinds of
-    /// [`lookup_host`](crate::net::lookup_host). `WouldBlock` if the system refuses a thread and there is none yet.
+    /// `InvalidInput` for a text that is no host name, no service or no port. If the system has no
+    /// answer, the kinds of [`lookup_host`](crate::net::lookup_host). A [`LookupError`](crate::net::LookupError) inside
+    /// has the host and the [`GaiError`](crate::net::GaiError). `WouldBlock` if the system refuses a thread and there is none yet.
     ///
     /// # Cancellation
     /// If it is dropped, it abandons the look-up at once. The answer of the thread is dropped when it comes.
@@ -111,6 +113,19 @@ impl LoopHandle {
     /// # Ok(()) });
     /// ```
     pub async fn getaddrinfo(
+        &self,
+        host: Option<&str>,
+        service: Option<&str>,
+        hints: AddrInfoHints,
+    ) -> io::Result<Vec<AddrInfo>> {
+        let answers = self.find_info(host, service, hints).await;
+        answers.map_err(|error| match host.or(service) {
+            Some(place) => LookupError::naming(place)(error),
+            None => error,
+        })
+    }
+
+    async fn find_info(
         &self,
         host: Option<&str>,
         service: Option<&str>,
@@ -167,8 +182,8 @@ impl LoopHandle {
     /// numbers, it takes no thread.
     ///
     /// # Errors
-    /// An error with a [`GaiError`](crate::net::GaiError) inside if the system has no answer, with the kinds of
-    /// [`lookup_host`](crate::net::lookup_host). `WouldBlock` if the system refuses a thread and there is none yet.
+    /// If the system has no answer, the kinds of [`lookup_host`](crate::net::lookup_host). A
+    /// [`LookupError`](crate::net::LookupError) inside has the address and the [`GaiError`](crate::net::GaiError). `WouldBlock` if the system refuses a thread and there is none yet.
     ///
     /// # Cancellation
     /// If it is dropped, it abandons the look-up at once. The answer of the thread is dropped when it comes.
@@ -188,11 +203,15 @@ impl LoopHandle {
     ) -> io::Result<(String, String)> {
         const NUMERIC: i32 = libc::NI_NUMERICHOST | libc::NI_NUMERICSERV;
         proceed().await;
-        if flags & NUMERIC == NUMERIC {
-            return Ok(dns::getnameinfo(address, flags)?);
-        }
-        let address = address.clone();
-        let question = move || Ok(dns::getnameinfo(&address, flags)?);
-        ask(self, question).await
+        let asked = address.clone();
+        let question = move || Ok(dns::getnameinfo(&asked, flags)?);
+        let names = match flags & NUMERIC == NUMERIC {
+            true => question(),
+            false => ask(self, question).await,
+        };
+        names.map_err(|error| {
+            let place = Address::from(address.clone()).to_string();
+            LookupError::naming(place)(error)
+        })
     }
 }

@@ -1,10 +1,10 @@
-//! Why a server cannot be bound to an address.
+//! Why a socket cannot be bound to an address.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// Why a server cannot be bound to an address. It comes inside an [`io::Error`], whose `raw_os_error` is `None` since it says
+/// Why a server or a socket cannot be bound to an address. It comes inside an [`io::Error`], whose `raw_os_error` is `None` since it says
 /// more than a number: the number is here.
 ///
 /// ```
@@ -27,8 +27,12 @@ pub struct BindError {
 }
 
 impl BindError {
-    pub(crate) fn wrap(place: String, error: io::Error) -> io::Error {
-        io::Error::new(error.kind(), Self { place, error })
+    /// Returns what puts the address or the path into an error.
+    pub(crate) fn naming(place: impl fmt::Display) -> impl FnOnce(io::Error) -> io::Error {
+        move |error| {
+            let place = place.to_string();
+            io::Error::new(error.kind(), Self { place, error })
+        }
     }
 
     /// Returns the one inside an error, if there is one.

@@ -6,14 +6,18 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use socket2::{Domain, SockAddr, Socket};
 
+use crate::error::invalid_input;
 use crate::kernel::io::readiness::Readiness;
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::address::{Address, address_of};
+use crate::socket::bind_error::BindError;
 use crate::socket::connect::{connect_unix, finish, start};
+use crate::socket::connect_error::ConnectError;
 use crate::socket::connect_to::{ConnectTo, Destination};
 use crate::socket::dns::{Target, first_of};
 use crate::socket::happy_eyeballs::HappyEyeballs;
@@ -44,9 +48,8 @@ impl Connector {
                 return Ok((socket.watched(handle)?, peer));
             }
             Destination::Path(path) => {
-                let socket = connect_unix(&address_of(&path)?).await?;
-                let peer = Address::from(SockAddr::unix(path)?);
-                return Ok((StreamSocket::Unix(socket).watched(handle)?, Some(peer)));
+                let reached = connect_path(handle, &path).await;
+                return reached.map_err(ConnectError::naming_unix(path.display()));
             }
             Destination::Pipe(pipe, direction) => {
                 let io = StreamSocket::Pipe(PipeEnd::new(pipe, direction)?).watched(handle)?;
@@ -73,15 +76,22 @@ impl Connector {
     }
 }
 
+/// Connects to a Unix socket at a path.
+async fn connect_path(handle: &LoopHandle, path: &Path) -> io::Result<Reached> {
+    let socket = connect_unix(&address_of(path)?).await?;
+    let peer = Address::from(SockAddr::unix(path)?);
+    Ok((StreamSocket::Unix(socket).watched(handle)?, Some(peer)))
+}
+
 /// Binds to the first local address of the same family that the system grants.
 fn bind_fitting(socket: &Socket, local: &[SocketAddr], address: SocketAddr) -> io::Result<()> {
     let fits = |it: &SocketAddr| it.is_ipv4() == address.is_ipv4();
     let fitting = local.iter().copied().filter(fits);
-    let bound = first_of(fitting, |local| socket.bind(&local.into()));
+    let bound = first_of(fitting, |local| {
+        let bound = socket.bind(&local.into());
+        bound.map_err(BindError::naming(local))
+    });
     bound.map_err(|refusal| {
-        refusal.unwrap_or_else(|| {
-            let why = format!("no local address is of the family of {address}");
-            io::Error::new(io::ErrorKind::InvalidInput, why)
-        })
+        refusal.unwrap_or_else(|| invalid_input("no local address is of the same family"))
     })
 }

@@ -22,6 +22,7 @@ use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::socket::hosts_file;
+use crate::socket::lookup_error::LookupError;
 use crate::socket::resolver::ask;
 use crate::sys::dns::{self, Hints};
 
@@ -208,22 +209,27 @@ impl IntoTarget for &str {
         if let Ok(address) = self.parse() {
             return Ok(Target::Address(address));
         }
-        let Some((host, port)) = self.rsplit_once(':') else {
-            return Err(invalid_input("a host and a port are wanted, as in host:80"));
-        };
-        let port = port
-            .parse()
-            .map_err(|_| invalid_input("the port is no number from 0 to 65535"))?;
-        let bracketed = host
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'));
-        if bracketed.is_none() && host.contains(':') {
-            return Err(invalid_input(
-                "an IPv6 address needs brackets before a port",
-            ));
-        }
-        Ok(Target::Host(bracketed.unwrap_or(host).to_owned(), port))
+        host_and_port(self).map_err(LookupError::naming(self))
     }
+}
+
+/// Reads a text such as `host:80`.
+fn host_and_port(text: &str) -> io::Result<Target> {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(invalid_input("a host and a port are wanted, as in host:80"));
+    };
+    let port = port
+        .parse()
+        .map_err(|_| invalid_input("the port is no number from 0 to 65535"))?;
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    if bracketed.is_none() && host.contains(':') {
+        return Err(invalid_input(
+            "an IPv6 address needs brackets before a port",
+        ));
+    }
+    Ok(Target::Host(bracketed.unwrap_or(host).to_owned(), port))
 }
 
 /// Returns the addresses of a host, in the order in which the system prefers them. A numeric host takes no thread.
@@ -232,8 +238,9 @@ impl IntoTarget for &str {
 /// default executor; here it has threads of its own.
 ///
 /// # Errors
-/// `InvalidInput` for a text that is no host name. `NotFound` if the name has no address. An error with a
-/// [`GaiError`](crate::net::GaiError) inside if the resolver fails: of kind `NotFound` for `EAI_NONAME` and
+/// `InvalidInput` for a text that is no host name. `NotFound` if the name has no address. A
+/// [`LookupError`](crate::net::LookupError) inside has the host, and the [`GaiError`](crate::net::GaiError) of the system's
+/// resolver if that fails: of kind `NotFound` for `EAI_NONAME` and
 /// `EAI_NODATA`, `OutOfMemory` for `EAI_MEMORY`, `Other` for the rest, such as `EAI_AGAIN`. `WouldBlock` if the system
 /// refuses a thread and there is none yet.
 ///
@@ -266,13 +273,18 @@ pub(crate) async fn resolve(
     host: String,
     port: u16,
 ) -> io::Result<Vec<SocketAddr>> {
-    if let Some(addresses) = numeric(&host, port)? {
+    let found = find(handle, &host, port).await;
+    found.map_err(LookupError::naming(host))
+}
+
+async fn find(handle: &LoopHandle, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Some(addresses) = numeric(host, port)? {
         return Ok(addresses);
     }
-    check_name(&host)?;
+    check_name(host)?;
     let own = RESOLVE.with(handle, |resolve| resolve.borrow().clone());
     let begun = Instant::now();
-    let name = host.clone();
+    let name = host.to_owned();
     let question = move || match own {
         Some(own) => {
             let found = own(&name)?;
@@ -281,7 +293,7 @@ pub(crate) async fn resolve(
         None => from_system(&name, port, 0),
     };
     let found = ask(handle, question).await;
-    warn_if_slow(handle, &host, begun);
+    warn_if_slow(handle, host, begun);
     match found {
         Ok(addresses) if addresses.is_empty() => Err(io::Error::new(
             io::ErrorKind::NotFound,

@@ -6,13 +6,13 @@ use std::io;
 
 use crate::sys::dns::{Failure, describe};
 
-/// Why the system's resolver has no answer: Python's `gaierror`. It comes inside an [`io::Error`].
+/// Why the system's resolver has no answer: Python's `gaierror`. A [`LookupError`](crate::net::LookupError) has it.
 ///
 /// ```
-/// use callsoon::net::GaiError;
+/// use callsoon::net::LookupError;
 /// let answer = callsoon::run(async { callsoon::net::lookup_host(("1.2.3.4.5", 80)).await }).unwrap();
 /// let error = answer.unwrap_err();
-/// let reason = error.get_ref().and_then(|inner| inner.downcast_ref::<GaiError>()).unwrap();
+/// let reason = LookupError::of(&error).unwrap().gai_error().unwrap();
 /// assert_eq!(reason.code(), libc::EAI_NONAME);
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,7 +26,8 @@ impl GaiError {
     /// ```
     /// # let answer = callsoon::run(async { callsoon::net::lookup_host(("1.2.3.4.5", 80)).await }).unwrap();
     /// # let error = answer.unwrap_err();
-    /// let reason: &callsoon::net::GaiError = error.get_ref().unwrap().downcast_ref().unwrap();
+    /// let lookup = callsoon::net::LookupError::of(&error).unwrap();
+    /// let reason: &callsoon::net::GaiError = lookup.gai_error().unwrap();
     /// assert_eq!(reason.code(), libc::EAI_NONAME);
     /// ```
     pub fn code(&self) -> i32 {

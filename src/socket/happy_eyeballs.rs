@@ -22,7 +22,7 @@ use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::cancel::node::Kind;
 use crate::kernel::cancel::scope::Scope;
 use crate::kernel::task::cell::Held;
-use crate::socket::connect_error::together;
+use crate::socket::connect_error::{ConnectError, together};
 use crate::time::sleep::{Sleep, sleep};
 
 /// How long an attempt goes on alone: what RFC 8305 recommends.
@@ -52,7 +52,8 @@ impl HappyEyeballs {
         attempt: impl Fn(SocketAddr) -> F,
     ) -> io::Result<T> {
         if let [address] = addresses[..] {
-            return attempt(address).await;
+            let connected = attempt(address).await;
+            return connected.map_err(ConnectError::naming(address));
         }
         addresses = interleave(addresses, self.interleave);
         let attempts = addresses.iter().map(|&address| attempt(address));

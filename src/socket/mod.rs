@@ -31,6 +31,7 @@ pub(crate) mod gai_error;
 pub(crate) mod happy_eyeballs;
 mod hosts_file;
 pub(crate) mod listen_on;
+pub(crate) mod lookup_error;
 pub(crate) mod nonblocking;
 pub(crate) mod pipe_end;
 mod resolver;

@@ -37,8 +37,8 @@ impl LoopHandle {
     ///
     /// # Errors
     /// Those of [`lookup_host`](crate::net::lookup_host), and those of `connect(2)`, such as `ConnectionRefused` and
-    /// `TimedOut`. If several attempts fail with different errors, one with a
-    /// [`ConnectError`](crate::net::ConnectError) inside that has them all. `InvalidInput` for a socket that is no
+    /// `TimedOut`. A [`ConnectError`](crate::net::ConnectError) inside has the addresses, and
+    /// the errors of all attempts. `InvalidInput` for a socket that is no
     /// stream, `NotFound` if no address is of the [`family`](CreateConnection::family).
     ///
     /// # Cancellation

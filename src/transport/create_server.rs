@@ -468,9 +468,9 @@ fn bind_all(options: &ListenOptions, addresses: Vec<SocketAddr>) -> io::Result<V
         match options.bound(address) {
             Ok(socket) => bound.push(Listening::new(socket, None)),
             Err(error) if is_absent(&error) => {
-                absent.get_or_insert(BindError::wrap(address.to_string(), error));
+                absent.get_or_insert(BindError::naming(address)(error));
             }
-            Err(error) => return Err(BindError::wrap(address.to_string(), error)),
+            Err(error) => return Err(BindError::naming(address)(error)),
         }
     }
     if bound.is_empty() {
@@ -481,9 +481,11 @@ fn bind_all(options: &ListenOptions, addresses: Vec<SocketAddr>) -> io::Result<V
 
 /// Binds to a path, or to an abstract name after a NUL byte.
 fn bind_path(options: &ListenOptions, path: &Path) -> io::Result<Listening> {
-    let socket = new_socket(Domain::UNIX, Type::STREAM)?;
-    let named = |error| BindError::wrap(path.display().to_string(), error);
-    bind(&socket, path, true).map_err(named)?;
+    let bound = || {
+        let socket = new_socket(Domain::UNIX, Type::STREAM)?;
+        bind(&socket, path, true).map(|()| socket)
+    };
+    let socket = bound().map_err(BindError::naming(path.display()))?;
     let file = SocketFile::at(path, options.cleanup_socket);
     Ok(Listening::new(socket, file))
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use callsoon::net::{TcpListener, ToSocketAddrs, UdpSocket};
 use callsoon::{EventLoop, get_running_loop};
 
-use crate::support::{Waiting, complete, counted_fds, loopback, on_real_time, wait_until_gone};
+use crate::support::{
+    Waiting, complete, counted_fds, loopback, on_real_time, os_error, wait_until_gone,
+};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const NEXT: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -221,7 +223,7 @@ fn a_socket_is_connected_to_the_first_address_that_the_system_grants() {
         // All of another family: the error is the system's, and the peer stays the one before.
         let six = [SocketAddr::new(SIX, port), SocketAddr::new(SIX, 9)];
         let error = socket.connect(six).await.unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::EAFNOSUPPORT));
+        assert_eq!(os_error(&error), Some(libc::EAFNOSUPPORT));
         assert_eq!(socket.peer_addr().unwrap(), SocketAddr::new(HERE, port));
     });
 }

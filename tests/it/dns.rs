@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use callsoon::net::{AddrInfoHints, GaiError, TcpListener, TcpStream, lookup_host};
+use callsoon::net::{AddrInfoHints, LookupError, TcpListener, TcpStream, lookup_host};
 use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
 use socket2::{Domain, Type};
 
@@ -147,9 +147,8 @@ fn o2_what_is_no_host_is_an_error_and_never_cut_or_asked_for() {
             for host in ["1.2.3.4.5", "999.1.1.1", "host.example.4294967296"] {
                 let error = lookup_host((host, 80)).await.unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::NotFound, "{host:?}");
-                let inner = error.get_ref().unwrap();
-                let reason: &GaiError = inner.downcast_ref().unwrap();
-                assert_eq!(reason.code(), libc::EAI_NONAME);
+                let lookup = LookupError::of(&error).unwrap();
+                assert_eq!(lookup.gai_error().unwrap().code(), libc::EAI_NONAME);
             }
             let error = lookup_host(("fe80::1%no-such-interface", 80)).await;
             assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
@@ -374,7 +373,10 @@ fn errors_and_panics_of_a_resolver_come_to_the_caller() {
             let error = lookup_host(("refuses", 1)).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::PermissionDenied);
             let error = lookup_host(("panics", 1)).await.unwrap_err();
-            assert_eq!(error.to_string(), "the resolver panicked");
+            assert_eq!(
+                error.to_string(),
+                "cannot look up panics: the resolver panicked"
+            );
             let error = lookup_host(("has none", 1)).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotFound);
             let handle = get_running_loop();

@@ -18,8 +18,8 @@ use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
 
 use crate::support::{
     Polls, Recorder, Trace, audited, complete, counted_fds, event_polls, forbid, in_a_loop,
-    loopback, on_real_time, one_turn, readable_within, real_loop, std_pair, stream_and_peer,
-    turns_in, until, watched,
+    loopback, on_real_time, one_turn, os_error, readable_within, real_loop, std_pair,
+    stream_and_peer, turns_in, until, watched,
 };
 
 /// What the rows say of spinning is measured over this long.
@@ -202,7 +202,7 @@ fn d5_a_poller_that_is_full_fails_the_operation_and_nothing_else() {
         }
         complete(&event_loop, async {
             let full = |error: std::io::Error| {
-                assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+                assert_eq!(os_error(&error), Some(libc::ENOSPC));
             };
             full(TcpListener::bind(loopback()).await.unwrap_err());
             full(TcpStream::connect(address).await.unwrap_err());

@@ -13,7 +13,7 @@ use callsoon::net::{interleave, staggered_race};
 use callsoon::{EventLoop, catch_cancelled, create_task, get_running_loop, sleep};
 
 use crate::support::{
-    DropProbe, Trace, counted_fds, in_a_loop, loopback, on_virtual_time, refusing, until,
+    DropProbe, Trace, counted_fds, in_a_loop, loopback, on_virtual_time, os_error, refusing, until,
 };
 
 /// The delay of all races here.
@@ -234,7 +234,7 @@ fn one_error_is_itself_and_several_come_together() {
         let open = counted_fds();
         // All of one text: one of them.
         let error = TcpStream::connect(&gone[..]).await.unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED));
+        assert_eq!(os_error(&error), Some(libc::ECONNREFUSED));
         // A broadcast address refuses otherwise.
         let targets = vec![gone[0], "255.255.255.255:9".parse().unwrap()];
         let error = TcpStream::connect(targets.clone()).await.unwrap_err();

@@ -11,8 +11,8 @@ use callsoon::{LoopHandle, create_task, get_running_loop, open_connection, sleep
 use socket2::{Domain, Socket, Type};
 
 use crate::support::{
-    Recorder, Trace, complete, counted_fds, loopback, on_real_time, refusing, refusing_at, settled,
-    until, wait_until_queued,
+    Recorder, Trace, complete, counted_fds, loopback, on_real_time, os_error, refusing,
+    refusing_at, settled, until, wait_until_queued,
 };
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -213,7 +213,7 @@ fn of_several_failures_all_are_kept() {
         let error = open_connection(("both.test", free.port()))
             .await
             .unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED));
+        assert_eq!(os_error(&error), Some(libc::ECONNREFUSED));
     });
 }
 

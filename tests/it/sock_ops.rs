@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use std::error::Error as _;
 use std::io::ErrorKind;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::support::{
     Trace, Waiting, audited, complete, counted_fds, event_polls, in_a_loop, is_blocking, loopback,
-    make_blocking, on_real_time, real_loop, refusing, turns_in, virtual_loop, watched,
+    make_blocking, on_real_time, os_error, real_loop, refusing, turns_in, virtual_loop, watched,
 };
 
 fn pair_of(kind: Type) -> (Socket, Socket) {
@@ -371,7 +372,10 @@ fn debug_mode_refuses_a_blocking_socket() {
             refused(handle.sock_sendall(&near, b"x").await.unwrap_err());
             let sent = handle.sock_sendto(&near, b"x", &address).await;
             refused(sent.unwrap_err());
-            refused(handle.sock_connect(&near, &address).await.unwrap_err());
+            let error = handle.sock_connect(&near, &address).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            let why = error.source().unwrap().to_string();
+            assert_eq!(why, "the socket must be non-blocking");
             refused(handle.sock_accept(&near).await.unwrap_err());
             near.set_nonblocking(true).unwrap();
             assert_eq!(handle.sock_recv(&near, 1).await.unwrap(), b"x");
@@ -465,6 +469,6 @@ fn a_server_s_address_family_must_be_the_socket_s() {
             .sock_connect(&client(), &address.into())
             .await
             .unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::EAFNOSUPPORT));
+        assert_eq!(os_error(&error), Some(libc::EAFNOSUPPORT));
     });
 }

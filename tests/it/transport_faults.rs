@@ -8,8 +8,8 @@ use callsoon::transport::Transport;
 use callsoon::{get_running_loop, yield_now};
 
 use crate::support::{
-    Recorder, Trace, audited, complete, counted_fds, loopback, on_real_time, real_loop, recorded,
-    refusing, reset, std_pair, until, warnings_of, watched,
+    Recorder, Trace, audited, complete, counted_fds, loopback, on_real_time, os_error, real_loop,
+    recorded, refusing, reset, std_pair, until, warnings_of, watched,
 };
 
 /// Runs `fault` on a fresh connection and gives the trace once the connection is lost.
@@ -196,7 +196,7 @@ fn e2_a_refused_connection_leaves_nothing_and_makes_no_protocol() {
                 .create_connection(|| Recorder::new(&Trace::new()), two)
                 .await;
             let both = both.map(drop).unwrap_err();
-            assert_eq!(both.raw_os_error(), Some(libc::ECONNREFUSED));
+            assert_eq!(os_error(&both), Some(libc::ECONNREFUSED));
             let none: [std::net::SocketAddr; 0] = [];
             let none = event_loop
                 .create_connection(|| Recorder::new(&Trace::new()), none)

@@ -20,6 +20,8 @@ use crate::kernel::proceed::proceed;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::net::udp::UdpSocket;
 use crate::socket::backoff::Backoff;
+use crate::socket::bind_error::BindError;
+use crate::socket::connect_error::ConnectError;
 use crate::socket::dns::{Target, ToSocketAddrs, first_of};
 use crate::socket::nonblocking::new_socket;
 use crate::transport::buffer::WaterMarks;
@@ -285,10 +287,12 @@ impl Options {
         }
         socket.set_broadcast(self.allow_broadcast)?;
         if let Some(local) = local {
-            socket.bind(&local.into())?;
+            let bound = socket.bind(&local.into());
+            bound.map_err(BindError::naming(local))?;
         }
         if let Some(remote) = remote {
-            socket.connect(&remote.into())?;
+            let connected = socket.connect(&remote.into());
+            connected.map_err(ConnectError::naming(remote))?;
         }
         Ok(socket)
     }

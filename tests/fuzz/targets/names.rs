@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use arbitrary::Arbitrary;
-use callsoon::net::{AddrInfoHints, GaiError, lookup_host};
+use callsoon::net::{AddrInfoHints, LookupError, lookup_host};
 use callsoon::transport::Address;
 use callsoon::{Clock, EventLoop};
 use libfuzzer_sys::fuzz_target;
@@ -62,7 +62,7 @@ const ANSWER: [u8; 4] = [127, 0, 0, 9];
 
 fn assert_known(error: &io::Error) {
     let known = [ErrorKind::InvalidInput, ErrorKind::NotFound];
-    let by_system = error.get_ref().is_some_and(|inner| inner.is::<GaiError>());
+    let by_system = LookupError::of(error).is_some_and(|error| error.gai_error().is_some());
     assert!(known.contains(&error.kind()) || by_system, "{error:?}");
     assert!(!error.to_string().is_empty());
 }

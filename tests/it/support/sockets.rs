@@ -3,7 +3,9 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
+use std::error::Error;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::os::fd::AsRawFd;
 use std::pin::pin;
@@ -19,6 +21,19 @@ use super::Patience;
 /// Returns `127.0.0.1` with any port.
 pub(crate) fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// Returns the number of the system's error, also of one that is inside of an error that names a place.
+pub(crate) fn os_error(error: &io::Error) -> Option<i32> {
+    let mut inner: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = inner {
+        let system = error.downcast_ref::<io::Error>();
+        if let Some(number) = system.and_then(io::Error::raw_os_error) {
+            return Some(number);
+        }
+        inner = error.source();
+    }
+    None
 }
 
 /// Returns two connected sockets in blocking mode, whose calls fail after a while instead of hanging.
