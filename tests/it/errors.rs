@@ -29,23 +29,25 @@ fn traced(event_loop: &EventLoop, trace: &Trace) {
 
 #[test]
 fn children_and_bodies_return_the_errors_of_anyhow_and_eyre_and_boxed_ones() {
-    let error = run(task_group(async |group| {
-        group.create_task(async { Err::<(), Boxed>("boxed".into()) });
-        group.create_task(async { Err::<(), _>(anyhow::anyhow!("anyhow's")) });
-        group.create_task(async { Err::<(), _>(eyre::eyre!("eyre's")) });
-        anyhow::Result::<()>::Ok(())
-    }));
-    let error = error.unwrap().unwrap_err();
-    let texts = error.failures().iter().map(ToString::to_string);
-    assert_eq!(
-        texts.collect::<Vec<_>>(),
-        ["Task-2: boxed", "Task-3: anyhow's", "Task-4: eyre's"]
-    );
-    let body = run(task_group(async |_| Err::<(), _>(eyre::eyre!("no"))));
-    assert_eq!(
-        body.unwrap().unwrap_err().to_string(),
-        "1 failure in a task group: the body: no"
-    );
+    audited(|| {
+        let error = run(task_group(async |group| {
+            group.create_task(async { Err::<(), Boxed>("boxed".into()) });
+            group.create_task(async { Err::<(), _>(anyhow::anyhow!("anyhow's")) });
+            group.create_task(async { Err::<(), _>(eyre::eyre!("eyre's")) });
+            anyhow::Result::<()>::Ok(())
+        }));
+        let error = error.unwrap().unwrap_err();
+        let texts = error.failures().iter().map(ToString::to_string);
+        assert_eq!(
+            texts.collect::<Vec<_>>(),
+            ["Task-2: boxed", "Task-3: anyhow's", "Task-4: eyre's"]
+        );
+        let body = run(task_group(async |_| Err::<(), _>(eyre::eyre!("no"))));
+        assert_eq!(
+            body.unwrap().unwrap_err().to_string(),
+            "1 failure in a task group: the body: no"
+        );
+    });
 }
 
 #[test]
@@ -59,21 +61,23 @@ fn functions_of_servers_return_the_errors_of_anyhow_and_eyre_and_boxed_ones() {
 
 #[test]
 fn errors_of_groups_and_futures_pass_a_question_mark_under_anyhow_and_eyre() {
-    fn anyhows() -> anyhow::Result<()> {
-        run(task_group(async |_| Err::<(), _>("broken")))??;
-        Ok(())
-    }
-    fn eyres() -> eyre::Result<()> {
-        Err(FutureError::Taken)?
-    }
-    assert_eq!(
-        format!("{:#}", anyhows().unwrap_err()),
-        "1 failure in a task group: the body: broken: the body: broken"
-    );
-    assert_eq!(
-        eyres().unwrap_err().to_string(),
-        "the future's value has been taken before"
-    );
+    audited(|| {
+        fn anyhows() -> anyhow::Result<()> {
+            run(task_group(async |_| Err::<(), _>("broken")))??;
+            Ok(())
+        }
+        fn eyres() -> eyre::Result<()> {
+            Err(FutureError::Taken)?
+        }
+        assert_eq!(
+            format!("{:#}", anyhows().unwrap_err()),
+            "1 failure in a task group: the body: broken: the body: broken"
+        );
+        assert_eq!(
+            eyres().unwrap_err().to_string(),
+            "the future's value has been taken before"
+        );
+    });
 }
 
 #[test]
