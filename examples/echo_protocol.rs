@@ -23,7 +23,7 @@ impl Protocol for Shout {
     }
 
     fn data_received(&self, transport: &Transport, data: &[u8]) {
-        transport.write(&data.to_ascii_uppercase());
+        transport.write(data.to_ascii_uppercase());
     }
 
     fn connection_lost(&self, _: &Transport, error: Option<io::Error>) {

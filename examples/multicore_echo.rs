@@ -22,7 +22,7 @@ fn serve(number: u8, on: SocketAddr, started: &Sender<SocketAddr>) -> Result<(),
     run(async {
         let echo = async move |mut reader: StreamReader, writer: StreamWriter| {
             let message = reader.readexactly(5).await?;
-            writer.write(&[number]);
+            writer.write([number]);
             writer.write(&message);
             writer.drain().await
         };

@@ -239,7 +239,7 @@ fn on_a_closed_loop_no_task_waits_for_a_child() {
             .stdout(PIPE)
             .spawn_on(&event_loop)
             .unwrap();
-        cat.stdin.as_ref().unwrap().write(&vec![0; 1_000_000]);
+        cat.stdin.as_ref().unwrap().write(vec![0; 1_000_000]);
         event_loop.close().unwrap();
         let stdout = cat.stdout.as_mut().unwrap();
         assert!(matches!(

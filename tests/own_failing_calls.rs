@@ -62,7 +62,7 @@ async fn by_net(to: SocketAddr) -> io::Result<()> {
 async fn by_streams(to: SocketAddr) -> io::Result<()> {
     let (mut reader, writer) = open_connection(to).await?;
     for round in 0..4_u32 {
-        writer.write(&round.to_be_bytes());
+        writer.write(round.to_be_bytes());
         writer.drain().await?;
         assert_eq!(reader.readexactly(4).await?, round.to_be_bytes());
     }

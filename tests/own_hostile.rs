@@ -379,7 +379,7 @@ fn a_protocol_may_do_anything_in_any_of_its_calls() {
             if let Some(pipe) = transport.pipe_transport(fd) {
                 pipe.pause_reading();
                 pipe.resume_reading();
-                pipe.write(&[0; 200_000]);
+                pipe.write([0; 200_000]);
                 pipe.close();
                 pipe.write(b"late");
                 pipe.resume_reading();

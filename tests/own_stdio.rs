@@ -156,7 +156,7 @@ async fn babble() {
     let connecting = get_running_loop().connect_write_pipe(|| end, stdout().unwrap());
     let (output, _) = connecting.await.unwrap();
     output.write(format!("{MARK}listen\n").as_bytes());
-    output.write(&vec![b'x'; 1 << 20]);
+    output.write(vec![b'x'; 1 << 20]);
     support::until(|| told.borrow().len() == 2).await;
     assert_eq!(*told.borrow(), ["made", "lost Some(BrokenPipe)"]);
     // The harness has no output left to which it could report.

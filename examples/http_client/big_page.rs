@@ -19,7 +19,7 @@ async fn answer(
     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 8 * MIB);
     writer.write(head.as_bytes());
     for _ in 0..8 {
-        writer.write(&vec![b'x'; MIB]);
+        writer.write(vec![b'x'; MIB]);
         writer.drain().await?;
     }
     Ok(())

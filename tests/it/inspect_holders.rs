@@ -196,7 +196,7 @@ fn a_task_that_reads_or_drains_a_stream_is_named_with_that() {
             assert_eq!(waits, [(WaitKind::Stream, None)]);
             let (opening, _peer) = open();
             let (_reader, writer) = opening.await.unwrap();
-            writer.write(&vec![b'w'; 64 << 20]);
+            writer.write(vec![b'w'; 64 << 20]);
             let waits = waits_in(async move { writer.drain().await }).await;
             assert_eq!(waits, [(WaitKind::Stream, None)]);
         };

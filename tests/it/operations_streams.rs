@@ -366,7 +366,7 @@ fn of_writing() -> Vec<Case> {
         "StreamWriter::drain" => {
             let (reader, writer) = with_reading_peer().await?;
             async move {
-                writer.write(&vec![0; MUCH]);
+                writer.write(vec![0; MUCH]);
                 let drained = writer.drain().await;
                 drop(reader);
                 writer.transport().abort();
@@ -376,7 +376,7 @@ fn of_writing() -> Vec<Case> {
         "StreamWriter::wait_closed" => {
             let (reader, writer) = with_reading_peer().await?;
             async move {
-                writer.write(&vec![0; MUCH]);
+                writer.write(vec![0; MUCH]);
                 writer.close();
                 let closed = writer.wait_closed().await;
                 drop(reader);
@@ -397,7 +397,7 @@ fn of_writing() -> Vec<Case> {
             let writer = open_write_pipe(go).await?;
             std::thread::spawn(move || io::copy(&mut come, &mut io::sink()));
             async move {
-                writer.write(&vec![0; MUCH]);
+                writer.write(vec![0; MUCH]);
                 writer.drain().await
             }
         }

@@ -116,7 +116,7 @@ fn a_writing_end_learns_at_once_that_its_reader_is_closed() {
             transport
                 .set_write_buffer_limits(Some(2 << 20), None)
                 .unwrap();
-            transport.write(&vec![7; held]);
+            transport.write(vec![7; held]);
             drop(reading);
             until(|| recorder.lost.get()).await;
             trace.expect(["made", line]);
@@ -266,7 +266,7 @@ fn what_is_written_to_a_regular_file_is_in_it_when_drain_returns_and_keeps_its_a
         let writer = open_write_pipe(scratch.file.try_clone().unwrap())
             .await
             .unwrap();
-        writer.write(&[b'x'; 100_000]);
+        writer.write([b'x'; 100_000]);
         writer.drain().await.unwrap();
         assert_eq!(scratch.file.metadata().unwrap().len(), 100_005);
     });
@@ -303,7 +303,7 @@ fn a_device_that_never_blocks_is_always_ready() {
         assert_eq!(nothing.read_to_end().await.unwrap(), b"");
         let sink = OpenOptions::new().write(true).open("/dev/null").unwrap();
         let sink = open_write_pipe(sink).await.unwrap();
-        sink.write(&[0; 100_000]);
+        sink.write([0; 100_000]);
         sink.drain().await.unwrap();
         // One that never ends delays no other.
         let mut zeros = open_read_pipe(File::open("/dev/zero").unwrap())
@@ -396,7 +396,7 @@ fn drain_fails_when_the_reader_of_a_pipe_has_gone() {
     settling(|_, _| async {
         let (reading, writing) = pipe().unwrap();
         let writer = open_write_pipe(writing).await.unwrap();
-        writer.write(&vec![0; 1 << 20]);
+        writer.write(vec![0; 1 << 20]);
         drop(reading);
         let error = writer.drain().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);

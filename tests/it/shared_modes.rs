@@ -73,7 +73,7 @@ fn a_full_pipe_that_others_share_in_blocking_mode_does_not_block_the_writer() {
         let writer = open_write_pipe(writing).await.unwrap();
         make_blocking(&shared);
         drop(shared);
-        writer.write(&vec![7; MUCH]);
+        writer.write(vec![7; MUCH]);
         turns().await;
         writer.write_eof();
         let read = to_thread(move || {
@@ -193,7 +193,7 @@ fn a_socket_as_a_pipe_is_used_in_whatever_mode_it_is() {
         let writer = open_write_pipe(near).await.unwrap();
         far.write_all(b"come").unwrap();
         assert_eq!(reader.readexactly(4).await.unwrap(), b"come");
-        writer.write(&vec![7; MUCH]);
+        writer.write(vec![7; MUCH]);
         turns().await;
         assert!(is_blocking(&shared));
         let read = to_thread(move || far.read_exact(&mut vec![0; MUCH]).map(|()| far));
@@ -318,7 +318,7 @@ fn with_calls_refused(refused: &'static [(libc::c_long, i32)], keeps_mode: bool)
                     assert_eq!(reader.readexactly(3).await.unwrap(), word.as_bytes());
                     turns().await;
                 }
-                writer.write(&vec![7; MUCH]);
+                writer.write(vec![7; MUCH]);
                 turns().await;
                 assert_eq!(reader.readexactly(MUCH).await.unwrap(), vec![7; MUCH]);
                 assert_eq!(changed(), if keeps_mode { 0 } else { 2 });

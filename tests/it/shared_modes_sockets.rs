@@ -51,7 +51,7 @@ async fn transport_with(
     far.write_all(b"one").unwrap();
     until(|| recorder.received.get() == 3).await;
     turns().await;
-    transport.write(&vec![7; MUCH]);
+    transport.write(vec![7; MUCH]);
     transport.writelines(&[&[8][..], &[9]]);
     turns().await;
     assert!(transport.write_buffer_size() > 0);

@@ -267,7 +267,7 @@ fn a_lost_connection_fails_every_call_and_wakes_every_waiter() {
         let (mut reader, writer, mut peer) = stream().await;
         peer.write_all(b"unread").unwrap();
         while writer.transport().write_buffer_size() <= 1 << 16 {
-            writer.write(&[0; 100_000]);
+            writer.write([0; 100_000]);
         }
         let mut drain = Waiting::begun(writer.drain());
         let mut closed = Waiting::begun(writer.wait_closed());
@@ -315,7 +315,7 @@ fn closing_ends_the_reader_and_drain_says_so() {
 fn a_writer_that_is_dropped_sends_what_it_has_and_closes() {
     run(|_| async {
         let (_reader, writer, mut peer) = stream().await;
-        writer.write(&vec![b'x'; 5_000_000]);
+        writer.write(vec![b'x'; 5_000_000]);
         drop(writer);
         let reader = std::thread::spawn(move || {
             let mut all = Vec::new();

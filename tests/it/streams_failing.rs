@@ -89,7 +89,7 @@ fn an_upload_in_many_writes_ends_with_the_answer_on_tcp() {
         peer.write_all(b"413\n").unwrap();
         let answered = std::cell::Cell::new(Some(peer));
         let error = loop {
-            writer.write(&[0; 100_000]);
+            writer.write([0; 100_000]);
             if writer.transport().write_buffer_size() > 0 {
                 // It closes with the upload unread, which resets the connection.
                 drop(answered.take());

@@ -382,7 +382,7 @@ fn write_takes_what_writelines_takes() {
         writer.write(&line);
         writer.write(b"cd");
         writer.write([]);
-        writer.write(&[b'e'; 2]);
+        writer.write([b'e'; 2]);
         writer.write("fg");
         writer.write(format!("{}", 12));
         writer.write(&line[1..]);

@@ -52,7 +52,7 @@ fn e4_a_reset_is_given_once_wherever_it_comes() {
             |r| r.on("made", Transport::pause_reading),
             |transport, peer| async move {
                 while transport.write_buffer_size() == 0 {
-                    transport.write(&[0; 100_000]);
+                    transport.write([0; 100_000]);
                 }
                 reset(peer);
             },
@@ -66,7 +66,7 @@ fn e4_a_reset_is_given_once_wherever_it_comes() {
             |r| r,
             |transport, peer| async move {
                 while transport.write_buffer_size() == 0 {
-                    transport.write(&[0; 100_000]);
+                    transport.write([0; 100_000]);
                 }
                 transport.close();
                 reset(peer);
@@ -133,7 +133,7 @@ fn a_panic_when_pausing_costs_that_call_only() {
             |transport, peer| async move {
                 let _peer = peer;
                 while transport.write_buffer_size() <= 1 << 16 {
-                    transport.write(&[0; 100_000]);
+                    transport.write([0; 100_000]);
                 }
                 assert!(!transport.is_closing());
                 transport.abort();

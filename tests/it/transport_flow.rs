@@ -72,7 +72,7 @@ fn what_resume_writing_writes_while_closing_is_still_sent() {
             let (transport, recorder, mut peer) =
                 recorded(Recorder::new(&trace).on("resume", |t| t.write(b"the end"))).await;
             while transport.write_buffer_size() <= 1 << 16 {
-                transport.write(&[b'x'; 10_000]);
+                transport.write([b'x'; 10_000]);
             }
             transport.close();
             assert!(!recorder.lost.get());
@@ -109,7 +109,7 @@ fn a_protocol_may_write_to_another_transport_when_it_resumes() {
                 .await
                 .unwrap();
             while transport.write_buffer_size() <= 1 << 16 {
-                transport.write(&[b'x'; 10_000]);
+                transport.write([b'x'; 10_000]);
             }
             let reader = std::thread::spawn(move || {
                 let mut all = Vec::new();
@@ -247,7 +247,7 @@ fn f1_a_cap_below_what_is_buffered_ends_the_connection_and_none_bounds_nothing()
             transport.set_write_buffer_cap(Some(0));
             transport.write(b"the system takes this at once");
             transport.set_write_buffer_cap(None);
-            transport.write(&vec![0; 20 << 20]);
+            transport.write(vec![0; 20 << 20]);
             assert!(!transport.is_closing());
             let size = transport.write_buffer_size();
             transport.set_write_buffer_cap(Some(size));
@@ -284,7 +284,7 @@ fn lines_of_which_one_ends_the_connection_are_neither_sent_nor_kept() {
                 let (transport, recorder, mut peer) = recorded(Recorder::new(&trace)).await;
                 let mut sent = 0;
                 while is_full && transport.write_buffer_size() == 0 {
-                    transport.write(&[0; 10_000]);
+                    transport.write([0; 10_000]);
                     sent += 10_000;
                 }
                 let asked = Cell::new(0);

@@ -50,7 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn take(step: Step, transport: &Transport, peer: &mut Option<StdStream>, finished: &mut bool) {
     match step {
         // After write_eof it is a panic, as documented.
-        Step::Write(size) if !*finished => transport.write(&vec![1; size]),
+        Step::Write(size) if !*finished => transport.write(vec![1; size]),
         Step::WriteLines if !*finished => transport.writelines(&["a", "", "bc"]),
         Step::WriteEof => {
             transport.write_eof();

@@ -79,7 +79,7 @@ fn a_long_answer_is_delivered_whole_though_what_was_kept_cannot_be_sent() {
     run(|trace| async move {
         let (transport, recorder, peer) = on_unix(Recorder::new(&trace).quiet()).await;
         while transport.write_buffer_size() == 0 {
-            transport.write(&[0; 100_000]);
+            transport.write([0; 100_000]);
         }
         let sent = stuff(&peer);
         assert!(sent > 100_000, "more than one read takes: {sent}");

@@ -222,7 +222,7 @@ fn l4_a_dropped_transfer_that_had_to_wait_has_sent_nothing_and_leaves_nothing_pa
         let scratch = Scratch::new(b"file");
         let (transport, recorder, peer) = recorded(Recorder::new(&trace)).await;
         transport.set_write_buffer_limits(Some(MUCH), None).unwrap();
-        transport.write(&bytes(1_000_000));
+        transport.write(bytes(1_000_000));
         let sending = begun(&transport, &scratch).await;
         sending.cancel();
         assert!(sending.await.is_err());

@@ -367,7 +367,7 @@ for pending in False, True:
                     let (writing, writer) = writing.await.unwrap();
                     if pending {
                         reading.pause_reading();
-                        writing.write(&[b'x'; 1_000_000]);
+                        writing.write([b'x'; 1_000_000]);
                         reading.close();
                         until(|| writer.lost.get()).await;
                     } else {

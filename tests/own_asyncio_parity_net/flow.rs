@@ -81,12 +81,12 @@ await until(lambda: recorder.lost)
                 trace.push(format!("{low} {high}"));
                 let mut left = 0;
                 while transport.write_buffer_size() <= 100_000 {
-                    transport.write(&[b'x'; 10_000]);
+                    transport.write([b'x'; 10_000]);
                     left += 10_000;
                 }
                 trace.push("full");
                 for _ in 0..10 {
-                    transport.write(&[b'x'; 10_000]);
+                    transport.write([b'x'; 10_000]);
                     left += 10_000;
                 }
                 let mut buffer = [0; 5_000];
@@ -152,7 +152,7 @@ say(text(peer.recv(1)))
                 let (transport, recorder, mut peer) = connected(Recorder::new(&trace)).await;
                 let mut left = 4;
                 while transport.write_buffer_size() <= 65536 {
-                    transport.write(&[b'x'; 10_000]);
+                    transport.write([b'x'; 10_000]);
                     left += 10_000;
                 }
                 transport.close();

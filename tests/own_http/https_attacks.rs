@@ -101,7 +101,7 @@ fn an_upload_that_ends_in_the_middle_is_an_error_of_its_handler_however_it_ends(
         }] {
             let (_reader, writer) = raw(&server).await;
             writer.write(b"POST /length HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n");
-            writer.write(&[b'x'; 400]);
+            writer.write([b'x'; 400]);
             event_polls(5).await;
             end(&writer);
             until(|| callsoon::all_tasks().len() == 1).await;
@@ -313,7 +313,7 @@ fn large_headers_pass_and_headers_without_end_get_431_after_a_bounded_amount() {
         let mut sent = 0;
         let most = 20_000_000;
         while sent < most && writer.drain().await.is_ok() && !writer.is_closing() {
-            writer.write(&[b'x'; 10_000]);
+            writer.write([b'x'; 10_000]);
             sent += 10_000;
             event_polls(1).await;
         }

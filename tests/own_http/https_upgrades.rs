@@ -64,7 +64,7 @@ fn a_server_switches_to_another_protocol_and_loses_nothing_that_came_with_the_re
             .await
             .unwrap();
         let (mut reader, writer) = stream.into_parts();
-        writer.write(&[REQUEST, b"early"].concat());
+        writer.write([REQUEST, b"early"].concat());
         let head = reader.readuntil(b"\r\n\r\n").await.unwrap();
         assert!(head.starts_with(b"HTTP/1.1 101 "), "{head:?}");
         assert_eq!(reader.readexactly(5).await.unwrap(), b"early");

@@ -152,7 +152,7 @@ fn a_protocol_is_paused_while_its_child_does_not_read() {
         create_subprocess_shell("sleep 0.02; cat > /dev/null"),
         |transport| {
             let stdin = transport.pipe_transport(0).unwrap();
-            stdin.write(&pattern(1_000_000));
+            stdin.write(pattern(1_000_000));
             assert!(stdin.write_buffer_size() > 0);
             stdin.close();
         },
@@ -178,7 +178,7 @@ fn a_child_that_dies_with_input_left_is_a_broken_pipe_for_its_protocol() {
             transport
                 .pipe_transport(0)
                 .unwrap()
-                .write(&pattern(1_000_000))
+                .write(pattern(1_000_000))
         },
         &[
             "made",

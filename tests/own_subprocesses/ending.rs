@@ -90,7 +90,7 @@ fn h5_a_loop_that_closes_while_pipes_are_full_leaves_nothing() {
             .stdout(PIPE)
             .spawn_on(&event_loop)
             .unwrap();
-        kept.stdin.as_ref().unwrap().write(&pattern(LARGE));
+        kept.stdin.as_ref().unwrap().write(pattern(LARGE));
         let taken = kept.stdin.take().unwrap();
         event_loop
             .create_task(async {
@@ -100,7 +100,7 @@ fn h5_a_loop_that_closes_while_pipes_are_full_leaves_nothing() {
             .detach();
         let idle = event_loop.subprocess_exec(|| Idle, Command::new("cat"));
         let (transport, _) = complete(&event_loop, idle).unwrap();
-        transport.pipe_transport(0).unwrap().write(&pattern(LARGE));
+        transport.pipe_transport(0).unwrap().write(pattern(LARGE));
         event_loop.close().unwrap();
         taken.write(b"nobody");
         assert!(taken.is_closing());

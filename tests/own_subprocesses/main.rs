@@ -194,7 +194,7 @@ fn drain_waits_for_a_slow_child_and_fails_for_one_that_is_gone() {
         let line = "read line; exec cat > /dev/null";
         let mut cat = create_subprocess_shell(line).stdin(PIPE).await.unwrap();
         let stdin = Rc::new(cat.stdin.take().unwrap());
-        stdin.write(&pattern(1_000_000));
+        stdin.write(pattern(1_000_000));
         assert!(stdin.write_buffer_size() > 500_000);
         let waits = {
             let stdin = Rc::clone(&stdin);
@@ -205,7 +205,7 @@ fn drain_waits_for_a_slow_child_and_fails_for_one_that_is_gone() {
         stdin.write(b"\n");
         waits.await.unwrap().unwrap();
         assert!(stdin.write_buffer_size() <= 64 * 1024);
-        stdin.write(&pattern(1_000_000));
+        stdin.write(pattern(1_000_000));
         cat.kill().unwrap();
         assert_eq!(
             stdin.drain().await.unwrap_err().kind(),

@@ -281,7 +281,7 @@ fn nothing_of_a_handshake_reaches_the_former_protocol_although_a_write_fails() {
         peer.handshake_but_for_the_last_flush().await;
         peer.queue(b"secret");
         peer.flush().await.unwrap();
-        transport.write(&[0; 100]);
+        transport.write([0; 100]);
         let error = upgrading.await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
         trace.expect(["made", "lost: QuotaExceeded"]);
@@ -350,7 +350,7 @@ fn a_peer_that_asks_for_new_keys_and_never_reads_is_owed_one_answer() {
         peer.handshake().await.unwrap();
         let (mut reader, writer) = connecting.await.unwrap().unwrap();
         // More than the sockets have room for, so that every answer has to wait.
-        writer.write(&[0; WRITTEN]);
+        writer.write([0; WRITTEN]);
         for _ in 0..REQUESTS {
             peer.update_keys();
             peer.queue(b".");

@@ -26,7 +26,7 @@ fn g4_both_sides_write_ten_megabytes_before_either_reads() {
                          writer: callsoon::stream::StreamWriter| {
             let noted = Rc::clone(&noted);
             async move {
-                writer.write(&pattern(TEN_MEGABYTES));
+                writer.write(pattern(TEN_MEGABYTES));
                 let came = reader.readexactly(TEN_MEGABYTES).await?;
                 noted.set(came == pattern(TEN_MEGABYTES));
                 writer.close();
@@ -38,7 +38,7 @@ fn g4_both_sides_write_ten_megabytes_before_either_reads() {
         let server = server.ssl(server_config()).await.unwrap();
         let connecting = connecting(address_of(&server), client_config());
         let (mut reader, writer) = connecting.await.unwrap();
-        writer.write(&pattern(TEN_MEGABYTES));
+        writer.write(pattern(TEN_MEGABYTES));
         let came = reader.readexactly(TEN_MEGABYTES).await.unwrap();
         assert!(came == pattern(TEN_MEGABYTES));
         assert_eq!(reader.read(1).await.unwrap(), b"");
@@ -53,7 +53,7 @@ fn g4_both_sides_write_ten_megabytes_before_either_reads() {
 fn g4_protocols_that_write_ten_megabytes_at_once_hear_all_of_the_others() {
     settling(|_, trace| async move {
         let recorder = Recorder::new(&trace).quiet();
-        let recorder = recorder.on("made", |transport| transport.write(&pattern(TEN_MEGABYTES)));
+        let recorder = recorder.on("made", |transport| transport.write(pattern(TEN_MEGABYTES)));
         let (served, here, mut peer) = recorded_server(recorder).await;
         let data = pattern(TEN_MEGABYTES);
         // The peer writes all before it reads a byte, as far as the sockets have room, and reads while it has not.
@@ -141,7 +141,7 @@ fn g4_a_program_that_was_asked_to_pause_is_resumed_although_a_receive_has_sent_t
             peer.handshake().await.unwrap();
             let (transport, recorder) = accepting.await.unwrap().unwrap();
             transport.set_write_buffer_limits(Some(MARK), None).unwrap();
-            transport.write(&pattern(WRITTEN));
+            transport.write(pattern(WRITTEN));
             if end {
                 transport.write_eof();
             }

@@ -124,7 +124,7 @@ fn g1_a_peer_that_does_not_take_the_last_bytes_is_given_30_seconds() {
             });
             let (transport, _, peer) = recorded_server(recorder).await;
             let began = event_loop.time();
-            transport.write(&pattern(20_000_000));
+            transport.write(pattern(20_000_000));
             transport.close();
             let lasted = lost.await.unwrap() - began;
             // What the system has taken after `close` begins the time anew, once.
@@ -146,7 +146,7 @@ fn g1_writes_of_a_connection_that_the_peer_has_reset_fail_at_drain() {
         writer.write(b"one");
         peer.reset();
         let lost = loop {
-            writer.write(&[0; 100_000]);
+            writer.write([0; 100_000]);
             if let Err(error) = writer.drain().await {
                 break error;
             }

@@ -53,7 +53,7 @@ fn streams_go_on_in_tls_on_both_sides_after_a_line_in_plain_text() {
                 .await
                 .unwrap();
             assert_eq!(writer.tls_info().unwrap().server_name, None);
-            writer.write(&pattern(500_000));
+            writer.write(pattern(500_000));
             assert_eq!(reader.readline().await.unwrap(), b"well received\n");
             writer.close();
             writer.wait_closed().await.unwrap();
@@ -75,7 +75,7 @@ fn g2_a_hello_in_the_same_segment_as_the_line_before_it_is_handed_over() {
         let upgrading = async {
             let context = ServerContext::from(server_config());
             writer.start_tls(context).await.unwrap();
-            writer.write(&reader.readexactly(4).await.unwrap());
+            writer.write(reader.readexactly(4).await.unwrap());
             writer.close();
         };
         let talking = async {

@@ -117,7 +117,7 @@ fn the_marks_are_512_and_128_kib_and_are_kept() {
         let (transport, recorder, mut peer) = recorded_server(Recorder::new(&trace)).await;
         assert_eq!(transport.write_buffer_limits(), (128 * 1024, 512 * 1024));
         while transport.write_buffer_size() <= 512 * 1024 {
-            transport.write(&[7; 64 * 1024]);
+            transport.write([7; 64 * 1024]);
         }
         trace.expect(["made", "pause"]);
         let resumed = std::cell::Cell::new(0);

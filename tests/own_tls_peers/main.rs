@@ -219,7 +219,7 @@ async fn upper_server(context: impl Into<ServerContext>) -> (Server, Notes) {
 async fn upper(mut reader: StreamReader, writer: StreamWriter) -> io::Result<()> {
     loop {
         match reader.next_line().await {
-            Ok(Some(line)) => writer.write(&line.to_ascii_uppercase()),
+            Ok(Some(line)) => writer.write(line.to_ascii_uppercase()),
             Ok(None) => break,
             Err(ReadError::Failed(failed)) => return Err(failed.error),
             Err(error) => return Err(error.into()),

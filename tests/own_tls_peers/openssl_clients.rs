@@ -49,7 +49,7 @@ struct Upper;
 
 impl Protocol for Upper {
     fn data_received(&self, transport: &Transport, data: &[u8]) {
-        transport.write(&data.to_ascii_uppercase());
+        transport.write(data.to_ascii_uppercase());
     }
 }
 

@@ -183,7 +183,7 @@ async fn upgrading(
     writer.drain().await?;
     writer.start_tls(context).await?;
     while let Some(line) = reader.next_line().await? {
-        writer.write(&line.to_ascii_uppercase());
+        writer.write(line.to_ascii_uppercase());
         writer.drain().await?;
     }
     writer.close();
