@@ -21,7 +21,7 @@
 //! - Every error of connecting, binding and looking up names the place, as in `cannot connect to 127.0.0.1:1: Connection
 //!   refused`. The kind is the system's; the system's number is in the [`ConnectError`](crate::net::ConnectError), the
 //!   [`BindError`](crate::transport::BindError) or the [`LookupError`](crate::net::LookupError) inside, no longer in the
-//!   `raw_os_error` of the `io::Error`.
+//!   `raw_os_error` of the `io::Error`. So do the calls on a [`fs::File`](crate::fs::File) that was opened by its path.
 //! - [`LoopMetrics`](crate::LoopMetrics), which was `Metrics`, counts callbacks, steps, wakes, posts, timers, tasks and
 //!   sources too, and [`since`](crate::LoopMetrics::since) gives the difference. With
 //!   [`Builder::metrics`](crate::Builder::metrics) a loop has histograms: [`Latencies`](crate::Latencies).

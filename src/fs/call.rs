@@ -40,6 +40,24 @@ pub(crate) fn named(
     error.into()
 }
 
+/// Returns what puts the path of an open file into an error, if the path is known. A job that the executor has refused is
+/// no matter of the file: its error stays as it is.
+pub(crate) fn naming(
+    operation: &'static str,
+    path: Option<&Path>,
+) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| match path {
+        Some(path)
+            if error
+                .get_ref()
+                .is_none_or(|inner| !inner.is::<ExecutorError>()) =>
+        {
+            named(operation, path.to_owned(), None, error)
+        }
+        _ => error,
+    }
+}
+
 /// Makes one error of the executor's and the call's.
 pub(crate) fn flatten<T>(result: Result<io::Result<T>, ExecutorError>) -> io::Result<T> {
     match result {

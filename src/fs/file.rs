@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::fs::call::{in_thread, with_path};
+use crate::fs::call::{in_thread, naming, with_path};
 use crate::fs::sequential::Sequential;
 use crate::poll_io::{PollBufRead, PollRead, PollWrite};
 use crate::socket::stream_socket::uninterrupted;
@@ -42,6 +42,8 @@ use crate::socket::stream_socket::uninterrupted;
 /// ```
 pub struct File {
     file: Arc<fs::File>,
+    /// What it was opened by, which errors then name.
+    path: Option<Arc<Path>>,
     sequential: Sequential,
 }
 
@@ -116,11 +118,12 @@ impl File {
     /// ```
     pub async fn open_with(path: impl AsRef<Path>, options: OpenOptions) -> io::Result<Self> {
         let open = move |path: &Path| options.open(path);
-        let file = with_path("open", path.as_ref(), open).await?;
-        Ok(Self::with(file, 0))
+        let path = Arc::<Path>::from(path.as_ref());
+        let file = with_path("open", &path, open).await?;
+        Ok(Self::with(file, 0, Some(path)))
     }
 
-    /// Makes one of an open file. It reads and writes on from that one's position.
+    /// Makes one of an open file, whose path no error names. It reads and writes on from that one's position.
     ///
     /// ```
     /// # callsoon::doctest::run(async {
@@ -131,12 +134,13 @@ impl File {
     pub fn from_std(mut file: fs::File) -> Self {
         // What has no position is not read from any.
         let position = file.stream_position().unwrap_or(0);
-        Self::with(file, position)
+        Self::with(file, position, None)
     }
 
-    fn with(file: fs::File, position: u64) -> Self {
+    fn with(file: fs::File, position: u64, path: Option<Arc<Path>>) -> Self {
         Self {
             file: Arc::new(file),
+            path,
             sequential: Sequential::at(position),
         }
     }
@@ -157,10 +161,12 @@ impl File {
     /// Makes a call on the file in a thread.
     async fn call<T: Send + 'static>(
         &self,
+        operation: &'static str,
         call: impl FnOnce(&fs::File) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let file = Arc::clone(&self.file);
-        in_thread(move || call(&file)).await
+        let called = in_thread(move || call(&file)).await;
+        called.map_err(naming(operation, self.path.as_deref()))
     }
 
     /// Reads at a position and returns how many bytes. 0 means that the file ends before it, or that `buffer` is empty.
@@ -187,7 +193,7 @@ impl File {
             let count = uninterrupted(|| file.read_at(&mut bytes, offset))?;
             Ok((bytes, count))
         };
-        let (bytes, count) = self.call(read).await?;
+        let (bytes, count) = self.call("read", read).await?;
         buffer[..count].copy_from_slice(&bytes[..count]);
         Ok(count)
     }
@@ -216,7 +222,7 @@ impl File {
             file.read_exact_at(&mut bytes, offset)?;
             Ok(bytes)
         };
-        buffer.copy_from_slice(&self.call(read).await?);
+        buffer.copy_from_slice(&self.call("read", read).await?);
         Ok(())
     }
 
@@ -243,7 +249,7 @@ impl File {
     /// ```
     pub async fn write_at(&self, bytes: impl Into<Vec<u8>>, offset: u64) -> io::Result<()> {
         let bytes = bytes.into();
-        self.call(move |file| file.write_all_at(&bytes, offset))
+        self.call("write", move |file| file.write_all_at(&bytes, offset))
             .await
     }
 
@@ -262,7 +268,7 @@ impl File {
     /// # Ok(()) });
     /// ```
     pub async fn metadata(&self) -> io::Result<Metadata> {
-        self.call(fs::File::metadata).await
+        self.call("read the metadata of", fs::File::metadata).await
     }
 
     /// Cuts the file to a length, or extends it by zeros.
@@ -283,7 +289,8 @@ impl File {
     /// # Ok(()) });
     /// ```
     pub async fn set_len(&self, length: u64) -> io::Result<()> {
-        self.call(move |file| file.set_len(length)).await
+        self.call("set the length of", move |file| file.set_len(length))
+            .await
     }
 
     /// Writes everything that was written so far to the disk, with the file's metadata: `fsync`. What
@@ -306,7 +313,7 @@ impl File {
     /// ```
     pub async fn sync_all(&mut self) -> io::Result<()> {
         self.flush().await?;
-        self.call(fs::File::sync_all).await
+        self.call("sync", fs::File::sync_all).await
     }
 
     /// Returns where the next [`read`](Self::read) or [`write_all`](Self::write_all) begins.
@@ -429,7 +436,8 @@ impl PollRead for File {
 
 impl PollBufRead for File {
     fn poll_fill_buf(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        ready!(self.sequential.poll_ahead(&self.file, context))?;
+        let ahead = ready!(self.sequential.poll_ahead(&self.file, context));
+        ahead.map_err(naming("read", self.path.as_deref()))?;
         Poll::Ready(Ok(self.sequential.ahead()))
     }
 
@@ -441,11 +449,13 @@ impl PollBufRead for File {
 /// A write returns when its bytes are on their way; flushing waits for them.
 impl PollWrite for File {
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.sequential.poll_write(&self.file, context, bytes)
+        let written = self.sequential.poll_write(&self.file, context, bytes);
+        written.map_err(naming("write", self.path.as_deref()))
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.sequential.poll_flush(context)
+        let written = self.sequential.poll_flush(context);
+        written.map_err(naming("write", self.path.as_deref()))
     }
 
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,9 +1,10 @@
-//! Errors of connecting, binding and looking up name the place. Kind, source and the system's number stay.
+//! Errors of connecting, binding and looking up name the place, and those of an open file its path. Kind, source and the system's number stay.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
+use callsoon::fs::{File, PathError};
 use callsoon::net::{
     AddrInfoHints, ConnectError, ConnectOptions, ListenOptions, LookupError, TcpListener,
     TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream, lookup_host,
@@ -12,7 +13,7 @@ use callsoon::transport::{BindError, DatagramProtocol, Protocol};
 use callsoon::{open_connection, open_unix_connection};
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{loopback, refusing, settling};
+use crate::support::{Scratch, loopback, refusing, settling};
 
 struct Idle;
 impl Protocol for Idle {}
@@ -206,6 +207,52 @@ fn the_peer_of_datagrams_is_named() {
         let error = endpoint.remote_addr(all).await.map(drop);
         let why = "Permission denied (os error 13)";
         not_connected(error, "255.255.255.255:9", why, libc::EACCES);
+    });
+}
+
+#[test]
+fn calls_on_an_open_file_name_its_path() {
+    settling(|_, _| async move {
+        let scratch = Scratch::new(b"read only");
+        let shown = scratch.path().to_owned();
+        let mut file = File::open(scratch.path()).await.unwrap();
+        file.write_all(b"x").await.unwrap();
+        let bad = "Bad file descriptor (os error 9)";
+        let invalid = "Invalid argument (os error 22)";
+        for (result, verb, why, number) in [
+            (file.flush().await, "write", bad, libc::EBADF),
+            (file.write_at("x", 0).await, "write", bad, libc::EBADF),
+            (
+                file.set_len(0).await,
+                "set the length of",
+                invalid,
+                libc::EINVAL,
+            ),
+        ] {
+            let error = result.unwrap_err();
+            checked(&error, &format!("cannot {verb} {shown}: {why}"), number);
+            let inside: &PathError = error.get_ref().unwrap().downcast_ref().unwrap();
+            assert_eq!(
+                (inside.operation, inside.path.as_path()),
+                (verb, std::path::Path::new(scratch.path()))
+            );
+        }
+        // The end of the file is an error of no number.
+        let error = file.read_exact_at(&mut [0; 99], 0).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+        let text = format!("cannot read {shown}: failed to fill whole buffer");
+        assert_eq!(error.to_string(), text);
+        // Of a folder there is nothing to read.
+        let mut folder = File::open("/").await.unwrap();
+        let is_folder = "Is a directory (os error 21)";
+        let error = folder.read(&mut [0; 4]).await.unwrap_err();
+        checked(&error, &format!("cannot read /: {is_folder}"), libc::EISDIR);
+        let error = folder.read_at(&mut [0; 4], 0).await.unwrap_err();
+        checked(&error, &format!("cannot read /: {is_folder}"), libc::EISDIR);
+        // The path of one that was opened elsewhere is not known.
+        let mut file = File::from_std(std::fs::File::open("/").unwrap());
+        let error = file.read(&mut [0; 4]).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EISDIR));
     });
 }
 

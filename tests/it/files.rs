@@ -12,7 +12,7 @@ use callsoon::{
 };
 
 use crate::support::{
-    Scratch, at_a_new_path, complete, on_virtual_time, pipe, poll_once, settling,
+    Scratch, at_a_new_path, complete, on_virtual_time, os_error, pipe, poll_once, settling,
 };
 
 /// A folder that is removed with the test, and a path inside.
@@ -220,7 +220,7 @@ fn a_write_that_fails_is_the_error_of_the_next_write_or_flush_once() {
         // A read waits for the write, whose error is not the read's.
         assert_eq!(file.read(&mut [0; 3]).await.unwrap(), 3);
         let error = file.sync_all().await.unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+        assert_eq!(os_error(&error), Some(libc::EBADF));
     });
 }
 
