@@ -12,7 +12,7 @@ use crate::kernel::task::handle::Task;
 
 /// A task, or a boxed future, of which a task is made: what [`as_completed`](crate::as_completed()) takes.
 ///
-/// Any other future becomes a task by [`create_task`](crate::create_task). A type of your own that names its future may
+/// Any other future becomes a task by [`create_task`]. A type of your own that names its future may
 /// implement this trait.
 ///
 /// ```

@@ -77,8 +77,8 @@
 //! - [`Task::shared`](crate::Task::shared): several places await one task, and read its result as often as they like.
 //! - [`Task::exception`](crate::Task::exception), `set_name` on a task, the `context` of a task, and `event_loop` on tasks,
 //!   futures and handles.
-//! - [`Failure`](crate::Failure) of a task group has the child's task: [`task_ref`](crate::Failure::task_ref). So has the
-//!   report of a client's failure in [`start_server`](crate::stream::start_server).
+//! - [`Failure`](crate::Failure) of a task group has the id of the child's task: [`task_id`](crate::Failure::task_id). The
+//!   report of a client's failure in [`start_server`](crate::stream::start_server) has the task.
 //! - [`ExceptionContext`](crate::ExceptionContext) has the task, the transport, the future and the callback that failed. If
 //!   the handler panics, the default handler gets one report, which has what the handler was told of. Before, it got two.
 //!   If the default handler panics as well, as by a subscriber, stderr gets a line.

@@ -112,7 +112,7 @@ impl ConnectOptions {
     ///
     /// # Errors
     /// Those of [`lookup_host`](crate::net::lookup_host). If all attempts fail: an error with a
-    /// [`ConnectError`](crate::net::ConnectError) inside, which has the addresses and the errors of all; its kind is
+    /// [`ConnectError`] inside, which has the addresses and the errors of all; its kind is
     /// that of the attempts if they agree, and `Other` if not. The kinds of an attempt: `ConnectionRefused`,
     /// `TimedOut`, `NetworkUnreachable`, `HostUnreachable`, `AddrNotAvailable`, `AddrInUse`, `PermissionDenied`, and an
     /// error with `EMFILE` inside if there are no descriptors left. `NotConnected` if the loop is closed.

@@ -109,7 +109,7 @@ impl ListenOptions {
     /// # Errors
     /// `AddrInUse` if another socket has the address, `AddrNotAvailable` if the machine does not have it,
     /// `PermissionDenied` if the port is reserved, an error with `EMFILE` inside if there are no descriptors left,
-    /// `NotConnected` if the loop is closed. A [`BindError`](crate::transport::BindError) inside has the address.
+    /// `NotConnected` if the loop is closed. A [`BindError`] inside has the address.
     ///
     /// # Panics
     /// Outside a running loop.

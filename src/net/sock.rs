@@ -245,7 +245,7 @@ impl LoopHandle {
     /// `PermissionDenied`: what became of the attempt. `NotFound` if there is no such Unix socket. In debug mode
     /// `InvalidInput` for a socket in blocking mode, as in asyncio. `NotConnected` if the loop is closed. After a
     /// failure close the socket: whether it can be used again depends on the system. A
-    /// [`ConnectError`](crate::net::ConnectError) inside has the address.
+    /// [`ConnectError`] inside has the address.
     ///
     /// # Cancellation
     /// If it is dropped before it is done, the attempt goes on, but the socket is no longer watched. Close it.

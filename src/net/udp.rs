@@ -64,7 +64,7 @@ impl UdpSocket {
     /// Those of [`lookup_host`](crate::net::lookup_host), and for the last address `AddrInUse` if another socket has
     /// it, `AddrNotAvailable` if the machine does not have it, `PermissionDenied` if the port is reserved. `NotFound`
     /// if the list is empty, an error with `EMFILE` inside if there are no descriptors left, `NotConnected` if the loop
-    /// is closed. A [`BindError`](crate::transport::BindError) inside has the address.
+    /// is closed. A [`BindError`] inside has the address.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -103,7 +103,7 @@ impl UdpSocket {
     /// # Errors
     /// Those of [`lookup_host`](crate::net::lookup_host), and for the last address `NetworkUnreachable` if there is no
     /// way to it, `InvalidInput` or `Unsupported` if it is of another family. `NotFound` if the list is empty. A
-    /// [`ConnectError`](crate::net::ConnectError) inside has the address. Whether a socket is there is known only after
+    /// [`ConnectError`] inside has the address. Whether a socket is there is known only after
     /// a message was sent.
     ///
     /// # Cancellation

@@ -258,7 +258,7 @@ impl ListenOptions {
     /// `AddrInUse` if a server listens there or the file is no socket, `PermissionDenied` if this user may not write to
     /// the folder, `NotFound` if the folder does not exist, `InvalidInput` if the path is empty or too long,
     /// `Unsupported` for an abstract name on a system that has none, an error with `EMFILE` inside if there are no
-    /// descriptors left, `NotConnected` if the loop is closed. A [`BindError`](crate::transport::BindError) inside has
+    /// descriptors left, `NotConnected` if the loop is closed. A [`BindError`] inside has
     /// the path.
     ///
     /// # Panics

@@ -132,7 +132,7 @@ impl UnixDatagram {
     /// # Errors
     /// `NotFound` if there is no such file, `ConnectionRefused` if no socket is bound to it, `PermissionDenied` if this
     /// user may not write to it, `InvalidInput` if the path is empty or too long. A
-    /// [`ConnectError`](crate::net::ConnectError) inside has the path.
+    /// [`ConnectError`] inside has the path.
     ///
     /// ```
     /// # callsoon::doctest::run(async {
