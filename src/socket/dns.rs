@@ -239,7 +239,7 @@ fn host_and_port(text: &str) -> io::Result<Target> {
 ///
 /// # Errors
 /// `InvalidInput` for a text that is no host name. `NotFound` if the name has no address. A
-/// [`LookupError`] inside has the host, and the [`GaiError`] of the system's
+/// [`LookupError`] inside has the host, and the [`GaiError`](crate::net::GaiError) of the system's
 /// resolver if that fails: of kind `NotFound` for `EAI_NONAME` and
 /// `EAI_NODATA`, `OutOfMemory` for `EAI_MEMORY`, `Other` for the rest, such as `EAI_AGAIN`. `WouldBlock` if the system
 /// refuses a thread and there is none yet.
