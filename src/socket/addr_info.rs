@@ -98,7 +98,8 @@ impl LoopHandle {
     /// # Errors
     /// `InvalidInput` for a text that is no host name, no service or no port. If the system has no
     /// answer, the kinds of [`lookup_host`](crate::net::lookup_host). A [`LookupError`] inside
-    /// has the host and the [`GaiError`](crate::net::GaiError)(crate::net::GaiError). `WouldBlock` if the system refuses a thread and there is none yet.
+    /// has the host and the [`GaiError`](crate::net::GaiError). `WouldBlock` if the system refuses a thread and there is
+    /// none yet.
     ///
     /// # Cancellation
     /// If it is dropped, it abandons the look-up at once. The answer of the thread is dropped when it comes.
@@ -183,7 +184,8 @@ impl LoopHandle {
     ///
     /// # Errors
     /// If the system has no answer, the kinds of [`lookup_host`](crate::net::lookup_host). A
-    /// [`LookupError`] inside has the address and the [`GaiError`](crate::net::GaiError). `WouldBlock` if the system refuses a thread and there is none yet.
+    /// [`LookupError`] inside has the address and the [`GaiError`](crate::net::GaiError). `WouldBlock` if the system refuses
+    /// a thread and there is none yet.
     ///
     /// # Cancellation
     /// If it is dropped, it abandons the look-up at once. The answer of the thread is dropped when it comes.
