@@ -254,7 +254,7 @@ impl Feeding {
     }
 
     fn feed(&self, model: &mut Model, bytes: &[u8]) {
-        self.feeder.feed_data(bytes);
+        self.feeder.feed_data(bytes).expect("the end was not fed");
         model.kept.extend_from_slice(bytes);
     }
 }

@@ -155,11 +155,11 @@ impl World {
         match *step {
             Step::Write(count) => {
                 self.written.set(from + usize::from(count));
-                transport.write(&pattern(from, count.into()));
+                transport.write(pattern(from, count.into()));
             }
             Step::TryWrite(count) => {
                 self.written.set(from + usize::from(count));
-                let tried = transport.try_write(&pattern(from, count.into()));
+                let tried = transport.try_write(pattern(from, count.into()));
                 if tried.is_err() {
                     assert_eq!(self.written.get(), from + usize::from(count));
                     self.written.set(from);
