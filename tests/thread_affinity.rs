@@ -316,7 +316,7 @@ assert_impl!(callsoon::interop::hyper::HyperExecutor: Send, Sync, Copy);
 assert_not_impl!(callsoon::interop::hyper::HyperIo<TcpStream>: Send, Sync, Clone);
 
 /// Public names that are no types.
-const TRAITS: [&str; 21] = [
+const TRAITS: [&str; 23] = [
     "SubprocessProtocol",
     "Registered",
     "DEVNULL",
@@ -328,6 +328,8 @@ const TRAITS: [&str; 21] = [
     "DatagramProtocol",
     "Executor",
     "GatherFutures",
+    "IntoShielded",
+    "IntoTask",
     "Outcome",
     "PollBufRead",
     "PollRead",
