@@ -28,6 +28,18 @@ use crate::transport::protocol::Protocol;
 /// ```
 pub struct TryFactory<F>(F);
 
+impl<F> TryFactory<F> {
+    fn connect_pipe(
+        self,
+        event_loop: &LoopHandle,
+        pipe: OwnedFd,
+        direction: Direction,
+        location: &'static Location<'static>,
+    ) -> ConnectPipe<Self> {
+        ConnectPipe::new(event_loop.clone(), self, pipe, direction, location)
+    }
+}
+
 impl LoopHandle {
     /// Connects as [`create_connection`](Self::create_connection) does. The factory may fail: then the connection is closed,
     /// and awaiting gives the error.
@@ -156,14 +168,7 @@ impl LoopHandle {
         P: Protocol,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        let (factory, location) = (TryFactory(factory), Location::caller());
-        ConnectPipe::new(
-            self.clone(),
-            factory,
-            pipe.into(),
-            Direction::Read,
-            location,
-        )
+        TryFactory(factory).connect_pipe(self, pipe.into(), Direction::Read, Location::caller())
     }
 
     /// Does the same as [`connect_write_pipe`](Self::connect_write_pipe) with a factory that may fail.
@@ -194,14 +199,7 @@ impl LoopHandle {
         P: Protocol,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        let (factory, location) = (TryFactory(factory), Location::caller());
-        ConnectPipe::new(
-            self.clone(),
-            factory,
-            pipe.into(),
-            Direction::Write,
-            location,
-        )
+        TryFactory(factory).connect_pipe(self, pipe.into(), Direction::Write, Location::caller())
     }
 }
 
