@@ -205,7 +205,11 @@ fn wakes_of_timers_futures_and_other_threads_are_told_and_user_events_are_inside
                 get_running_loop().call_soon(move || setter.set_result(()).unwrap());
                 (&*future).await.unwrap();
                 tracing::info!("a future");
-                callsoon::to_thread(|| ()).await.unwrap();
+                // The thread ends after the task has begun to wait for it.
+                let (go, gone) = std::sync::mpsc::channel();
+                get_running_loop().call_soon(move || go.send(()).unwrap());
+                let told = callsoon::to_thread(move || gone.recv());
+                told.await.unwrap().unwrap();
                 tracing::info!("a thread");
             };
             event_loop.run_until_complete(program).unwrap();
