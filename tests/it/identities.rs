@@ -12,7 +12,9 @@ use callsoon::{
     try_gather, yield_now,
 };
 
-use crate::support::{Trace, audited, virtual_loop};
+use crate::support::{
+    Trace, audited, on_virtual_time, one_turn, panic_text, quiet_panics, virtual_loop,
+};
 
 /// Where counts begin in these tests: shortly before they outgrow one width or another.
 const BEGINNINGS: [u64; 6] = [
@@ -343,5 +345,32 @@ fn an_id_that_another_loop_gave_removes_no_callback_and_no_awaiter() {
         assert_eq!(value.unwrap().unwrap().unwrap(), 1);
         trace.expect(["task's callback"]);
         other.run_until_complete(ended).unwrap().unwrap();
+    });
+}
+
+struct PanicsInDrop;
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        panic!("the result's destructor");
+    }
+}
+
+#[test]
+fn a_result_that_nobody_took_lives_until_the_last_reference_whose_drop_its_destructor_may_panic() {
+    on_virtual_time(|trace, event_loop| {
+        quiet_panics();
+        let task = event_loop.create_task(async { PanicsInDrop });
+        let reference = task.as_ref();
+        drop(task);
+        one_turn(&event_loop);
+        one_turn(&event_loop);
+        assert!(reference.done());
+        assert_eq!(
+            panic_text(|| drop(reference)),
+            "the result's destructor",
+            "not earlier, and not by the loop"
+        );
+        assert_eq!(trace.take(), [""; 0]);
     });
 }

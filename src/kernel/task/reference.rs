@@ -88,7 +88,9 @@ impl CallbackId {
 
 /// Some task, known by name and state but not by the type of its result.
 ///
-/// It keeps the task's memory but not the task: dropping it never cancels anything.
+/// It keeps the task's memory but not the task: dropping it never cancels anything. A result that nobody took, since the
+/// [`Task`](crate::Task) was dropped, lives until the last `TaskRef` to it is dropped, as in an `Rc`: if its destructor
+/// panics, that panic comes out of that drop.
 ///
 /// ```
 /// # let event_loop = callsoon::doctest::event_loop();
