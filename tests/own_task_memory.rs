@@ -7,7 +7,10 @@
 
 #![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod own {
+    pub(crate) mod live_bytes;
+}
+
 use std::any::type_name;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending};
@@ -15,7 +18,7 @@ use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -23,33 +26,7 @@ use callsoon::{
     Clock, EventLoop, LoopHandle, Task, TaskRef, create_task, current_task, sleep, yield_now,
 };
 
-/// Bytes allocated and not freed.
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-/// Calls of the allocator.
-static CALLS: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call goes on to the system's allocator with the arguments it came with, so its contract is kept by that
-// one; counting does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        CALLS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same there.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the block came from `alloc` above with this layout, hence from the system's allocator.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
+use own::live_bytes::{CALLS, LIVE};
 
 fn live() -> usize {
     LIVE.load(Ordering::Relaxed)
