@@ -41,7 +41,14 @@ fn said_of(name: &str, body: &str) -> String {
     let of_the_host = libraries().join("../../../debug/deps");
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
     let output = Command::new(compiler)
-        .args(["--edition", "2024", "--emit", "metadata", "--color", "never"])
+        .args([
+            "--edition",
+            "2024",
+            "--emit",
+            "metadata",
+            "--color",
+            "never",
+        ])
         .args(flags.split_whitespace())
         .arg("-L")
         .arg(format!("dependency={}", libraries().display()))
@@ -85,7 +92,10 @@ fn what_fits_compiles() {
 
 #[test]
 fn an_output_that_no_group_can_judge_is_refused_in_our_words() {
-    let sentences = ["a group cannot tell whether `", "a `Box<dyn Error>` is none"];
+    let sentences = [
+        "a group cannot tell whether `",
+        "a `Box<dyn Error>` is none",
+    ];
     let child = "group.create_task(async { Err::<(), Box<dyn Error>>(\"no\".into()) });";
     let body = format!("task_group(async |group| {{ {child} }}).await;");
     refused("child_boxed", &body, &sentences);
@@ -127,12 +137,12 @@ fn a_stream_of_the_standard_library_is_refused_in_our_words() {
     let body = "let (mut from, mut to): (std::net::TcpStream, net::TcpStream) = todo!();
         copy(&mut from, &mut to).await;";
     let sentences = [
-        "`std::net::TcpStream` is no byte stream of callsoon that can be read",
+        "TcpStream` is no byte stream of callsoon that can be read",
         "`from_std` of `callsoon::net`",
     ];
     refused("std_reader", body, &sentences);
     let body = "let (mut from, mut to): (net::TcpStream, std::net::TcpStream) = todo!();
         copy(&mut from, &mut to).await;";
-    let sentences = ["`std::net::TcpStream` is no byte stream of callsoon that can be written"];
+    let sentences = ["TcpStream` is no byte stream of callsoon that can be written"];
     refused("std_writer", body, &sentences);
 }
