@@ -417,12 +417,8 @@ fn refusals() {
             Err(ProcessPoolError::UnknownFunction("absent"))
         ));
         assert_eq!(pool.started(), 0);
-        let unreadable = pool.run(&GARBLED, ()).await.unwrap_err();
-        assert!(
-            unreadable
-                .to_string()
-                .starts_with("the result of garbled: ")
-        );
+        let unreadable = pool.run(&GARBLED, ()).await.unwrap_err().to_string();
+        assert!(unreadable.starts_with("the result of garbled: "));
         let nested = pool.run(&NESTED, ()).await.unwrap();
         assert!(nested.contains("has not called process_pool::worker"));
         let unwritable = pool.run(&REFUSED, ()).await;
