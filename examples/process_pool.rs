@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! there are 1229 primes below 10000
-//! a job crashes: the worker died during the job: signal: 6 (SIGABRT)
+//! a job crashes: the worker died during the job crash: signal: 6 (SIGABRT)
 //! the next job has a new worker: 168 primes below 1000
 //! ```
 

@@ -176,15 +176,7 @@ impl fmt::Display for TaskError {
     }
 }
 
-impl Error for TaskError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Cancelled(cancelled) => Some(cancelled),
-            Self::Panicked(panicked) => Some(panicked),
-            _ => None,
-        }
-    }
-}
+impl Error for TaskError {}
 
 /// For `task.await??` in functions that return an `io::Result`. The error is inside, as `Other`.
 ///
@@ -262,7 +254,6 @@ impl fmt::Display for FutureError {
 impl Error for FutureError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Cancelled(cancelled) => Some(cancelled),
             Self::Exception(error) => error.source(),
             _ => None,
         }
@@ -442,8 +433,7 @@ impl fmt::Debug for RunError {
 impl Error for RunError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Cancelled(cancelled) => Some(cancelled),
-            Self::Io(error) => Some(error),
+            Self::Io(error) => error.source(),
             _ => None,
         }
     }

@@ -41,7 +41,7 @@ fn offline() {
             assert!(open_connection(NOWHERE).await.is_err());
             let socket = UdpSocket::bind("0.0.0.0:0").await.unwrap();
             let error = socket.send_to(b"anybody", nowhere).await.unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(libc::ENETUNREACH));
+            assert_eq!(os_error(&error), Some(libc::ENETUNREACH));
             ticks.await.unwrap();
             // An address is an address without any network.
             assert_eq!(lookup_host(NOWHERE).await.unwrap(), [nowhere]);

@@ -286,7 +286,7 @@ fn panics() {
             .run(&PANIC, "out of paper".to_owned())
             .await
             .unwrap_err();
-        assert_eq!(error.to_string(), "the job panicked: out of paper");
+        assert_eq!(error.to_string(), "the job panic panicked: out of paper");
         assert_eq!(pool.run(&PID, ()).await.unwrap(), before);
         pool.shutdown().await;
     });
@@ -297,15 +297,15 @@ fn deaths() {
         let (held_jobs, pool) = (HeldJobs::new().await, pool_of(2));
         let quiet = create_task(held_jobs.hold(&pool));
         let held = held_jobs.accept().await;
-        let Err(ProcessPoolError::WorkerDied(status)) = pool.run(&ABORT, ()).await else {
+        let Err(ProcessPoolError::WorkerDied { status, .. }) = pool.run(&ABORT, ()).await else {
             panic!("an abort is a death")
         };
         assert_eq!(status.signal(), Some(libc::SIGABRT));
-        let Err(ProcessPoolError::WorkerDied(status)) = pool.run(&EXIT, 7).await else {
+        let Err(ProcessPoolError::WorkerDied { status, .. }) = pool.run(&EXIT, 7).await else {
             panic!("an exit is a death")
         };
         assert_eq!(status.code(), Some(7));
-        let Err(ProcessPoolError::WorkerDied(status)) = pool.run(&SUICIDE, ()).await else {
+        let Err(ProcessPoolError::WorkerDied { status, .. }) = pool.run(&SUICIDE, ()).await else {
             panic!("being killed is a death")
         };
         assert_eq!(status.signal(), Some(libc::SIGKILL));
@@ -417,8 +417,8 @@ fn refusals() {
             Err(ProcessPoolError::UnknownFunction("absent"))
         ));
         assert_eq!(pool.started(), 0);
-        let unreadable = pool.run(&GARBLED, ()).await.unwrap_err();
-        assert!(unreadable.to_string().starts_with("the result: "));
+        let unreadable = pool.run(&GARBLED, ()).await.unwrap_err().to_string();
+        assert!(unreadable.starts_with("the result of garbled: "));
         let nested = pool.run(&NESTED, ()).await.unwrap();
         assert!(nested.contains("has not called process_pool::worker"));
         let unwritable = pool.run(&REFUSED, ()).await;

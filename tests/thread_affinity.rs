@@ -4,11 +4,13 @@
 use callsoon::fs::{File, PathError};
 use callsoon::net::{
     AddrInfo, AddrInfoHints, ConnectError, ConnectOptions, DatagramSocket, GaiError, ListenOptions,
-    LookupError, OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketListener, SocketStream, Tcp,
-    TcpListener, TcpStream, UCred, Udp, UdpSocket, Unix, UnixDatagram, UnixListener, UnixStream,
-    WriteHalf,
+    LookupError, OwnedReadHalf, OwnedWriteHalf, ReadHalf, SendError, SocketListener, SocketStream,
+    Tcp, TcpListener, TcpStream, UCred, Udp, UdpSocket, Unix, UnixDatagram, UnixListener,
+    UnixStream, WriteHalf,
 };
-use callsoon::process::{ChildPipe, Command, Process, Starting, Stdio, SubprocessTransport};
+use callsoon::process::{
+    ChildPipe, Command, Process, StartError, Starting, Stdio, SubprocessTransport,
+};
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
 #[cfg(feature = "futures")]
 use callsoon::queue::{Items, Puts};
@@ -79,6 +81,8 @@ assert_impl!(PendingKind: Send, Sync, Copy, Unpin, std::hash::Hash);
 assert_impl!(WaitEnd: Send, Sync, Copy, Unpin);
 assert_not_impl!(dyn WaitHooks: Send, Sync);
 assert_impl!(BindError: Send, Sync, Unpin, std::error::Error);
+assert_impl!(SendError: Send, Sync, Unpin, std::error::Error);
+assert_impl!(StartError: Send, Sync, Unpin, std::error::Error);
 assert_impl!(CannotWrite: Send, Sync, Copy, Unpin, std::error::Error);
 assert_not_impl!(Task<u8>: Send, Sync, Clone);
 assert_not_impl!(TaskRef: Send, Sync);
@@ -302,6 +306,8 @@ assert_impl!(TcpStream: Unpin);
 assert_impl!(Joined: Unpin);
 assert_impl!(Race<std::future::Ready<u8>>: Unpin);
 
+#[cfg(feature = "tls")]
+assert_impl!(callsoon::tls::HandshakeError: Send, Sync, Unpin, std::error::Error);
 #[cfg(feature = "tls")]
 assert_impl!(callsoon::tls::ClientContext: Send, Sync, Clone, Unpin);
 #[cfg(feature = "tls")]

@@ -55,6 +55,6 @@ async fn member(stream: TcpStream, room: Rc<Room>) -> Result<(), Box<dyn Error>>
 pub(crate) async fn serve(listener: TcpListener, room: Rc<Room>) {
     while let Ok((stream, _)) = listener.accept().await {
         let room = Rc::clone(&room);
-        create_task(async move { drop(member(stream, room).await) });
+        create_task(member(stream, room)).report_errors().detach();
     }
 }

@@ -141,11 +141,7 @@ impl fmt::Display for GatherError {
     }
 }
 
-impl error::Error for GatherError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
+impl error::Error for GatherError {}
 
 /// The future of [`gather`] and [`gather!`](crate::gather!).
 ///

@@ -21,6 +21,34 @@
 //! | [`GroupClosed`](crate::GroupClosed) | a group takes no more children | the future | no conversion |
 //! | [`BindError`](crate::transport::BindError) | a server or a socket cannot be bound | the place, the system's error | it is inside of one |
 //! | [`ConnectError`](crate::net::ConnectError) | an attempt to connect failed, or several | each address and its error, the system's number | it is inside of one |
+//! | [`SendError`](crate::net::SendError) | a message to an address was not sent | the address or path, the system's error | it is inside of one |
 //! | [`LookupError`](crate::net::LookupError) | a host was not found | the host, the reason | it is inside of one |
 //! | [`GaiError`](crate::net::GaiError) | the system's resolver failed | the resolver's code | it is inside of a `LookupError` |
 //! | [`PathError`](crate::fs::PathError) | a call with a path failed | the path, the system's error | it is inside of one |
+//! | [`StartError`](crate::process::StartError) | a program was not found, or may not be run | the program, the system's error | it is inside of one |
+//! | [`InspectorError`](crate::InspectorError) | a loop's inspector was not made | the path, the system's error | it is inside of one |
+//! | `tls::HandshakeError`, feature `tls` | a TLS handshake failed | the peer, the error of rustls | it is inside of one |
+//! | `ProcessPoolError`, feature `process-pool` | a job of a worker process gave no value | nothing | no conversion |
+//!
+//! # Causes
+//! An error's text has its cause: `cannot connect to 127.0.0.1:1: Connection refused`. Its
+//! [`source`](std::error::Error::source) is what is below that cause, and usually there is nothing. So `{}` says all, and
+//! what prints a whole chain, as anyhow's `{:#}` does, says nothing twice. The cause itself is a field or has a method,
+//! such as [`ConnectError::error`](crate::net::ConnectError::error), and `of` finds the error of ours in an `io::Error`:
+//!
+//! ```
+//! use callsoon::net::{ConnectError, TcpStream};
+//! let error = callsoon::run(async { TcpStream::connect("127.0.0.1:1").await }).unwrap().unwrap_err();
+//! assert!(std::error::Error::source(&error).is_none());
+//! let cause = ConnectError::of(&error).and_then(ConnectError::error).unwrap();
+//! assert_eq!(cause.raw_os_error(), Some(libc::ECONNREFUSED));
+//! ```
+//!
+//! # Places
+//! Errors of connecting, binding, looking names up, sending to an address, handshakes, files and programs name the place.
+//! An `io::Error` with a place has the system's kind. It has no `raw_os_error`, which the one inside has.
+//!
+//! Errors of an established connection, and of a socket that has a peer, are the system's own, with their `raw_os_error`:
+//! of reading, writing, `send` and `recv`. Their place is the socket that the program holds, and `peer_addr` and
+//! `peername` tell it. A place in them would be text to allocate for each end of a connection, which a server meets as
+//! often as its clients leave, and programs could not match the system's numbers any more. `WouldBlock` never has a place.

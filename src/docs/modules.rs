@@ -218,6 +218,7 @@
 //!   socket/nonblocking       calls on sockets that never block
 //!   socket/backoff           the pauses before a receiver or a backlog that is full is tried again
 //!   socket/address           Address, and its conversions
+//!   socket/send_error        SendError
 //!   socket/gai_error         GaiError
 //!   socket/lookup_error      LookupError
 //!   socket/resolver          the thread pool that looks names up

@@ -47,14 +47,7 @@ impl fmt::Display for ThreadFutureError {
     }
 }
 
-impl Error for ThreadFutureError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Panicked(panicked) => Some(panicked),
-            _ => None,
-        }
-    }
-}
+impl Error for ThreadFutureError {}
 
 /// `TimedOut` and `NotConnected` for those two cases, every other one as `Other`. The error is inside.
 ///

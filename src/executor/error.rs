@@ -48,8 +48,7 @@ impl fmt::Display for ExecutorError {
 impl Error for ExecutorError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Panicked(panicked) => Some(panicked),
-            Self::Io(error) => Some(error),
+            Self::Io(error) => error.source(),
             _ => None,
         }
     }

@@ -32,7 +32,7 @@ const BACKLOG: i32 = 16;
 /// The inspector of a loop that has one. It is dropped when the loop closes.
 static INSPECTOR: LoopLocal<RefCell<Option<Inspector>>> = LoopLocal::new(|| RefCell::new(None));
 
-/// Says why a loop has no inspector: the source of an error of [`Builder::build`](crate::Builder::build).
+/// Says why a loop has no inspector. It comes inside an error of [`Builder::build`](crate::Builder::build).
 ///
 /// ```
 /// let path = std::env::temp_dir().join(format!("callsoon-inspector-doc-{}", std::process::id()));
@@ -61,6 +61,18 @@ impl InspectorError {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Returns the error without the path.
+    ///
+    /// ```
+    /// let path = std::path::Path::new("/nonexistent/socket");
+    /// let error = callsoon::EventLoop::builder().inspector(path).build().unwrap_err();
+    /// let error = error.get_ref().unwrap().downcast_ref::<callsoon::InspectorError>().unwrap();
+    /// assert_eq!(error.error().raw_os_error(), Some(libc::ENOENT));
+    /// ```
+    pub fn error(&self) -> &io::Error {
+        &self.cause
+    }
 }
 
 impl fmt::Display for InspectorError {
@@ -72,7 +84,7 @@ impl fmt::Display for InspectorError {
 
 impl Error for InspectorError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.cause)
+        self.cause.source()
     }
 }
 
@@ -86,7 +98,7 @@ impl Builder {
     /// replaced, and the file is removed when the loop closes.
     ///
     /// # Errors
-    /// [`build`](Self::build) then fails too if the socket cannot be made, with an [`InspectorError`] as the source:
+    /// [`build`](Self::build) then fails too if the socket cannot be made, with an [`InspectorError`] inside:
     /// `AddrInUse` if another process serves at `path`, or a file is there that is no socket; `NotFound` or
     /// `PermissionDenied` for its folder; `InvalidInput` if the path is too long, or the name is abstract and has no mode.
     /// Of several loops of one builder only the first gets its socket.

@@ -21,6 +21,7 @@ use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::address::NetAddress;
 use crate::socket::backoff::Backoff;
 use crate::socket::nonblocking::{self, Watchable, receive};
+use crate::socket::send_error::SendError;
 use crate::socket::socket_file::SocketFile;
 use crate::socket::stream_socket::BOTH;
 use crate::sys::fd::set_nonblocking;
@@ -176,12 +177,14 @@ impl<K: DatagramKind> DatagramSocket<K> {
     ) -> io::Result<usize> {
         let send = |socket: &Watchable<K::Std>| address.send(socket.as_fd(), bytes);
         if K::ROOM_IS_TOLD {
-            return self.io.operate(Direction::Write, send, |_| false).await;
+            let sent = self.io.operate(Direction::Write, send, |_| false).await;
+            return sent.map_err(SendError::to(address));
         }
         let mut backoff = Backoff::new();
         loop {
             let send = |socket: &Watchable<K::Std>| unless_blocked(send(socket));
-            match self.io.operate(Direction::Write, send, |_| false).await? {
+            let sent = self.io.operate(Direction::Write, send, |_| false).await;
+            match sent.map_err(SendError::to(address))? {
                 Some(count) => return Ok(count),
                 None => sleep(backoff.pause()).await,
             }
@@ -196,11 +199,13 @@ impl<K: DatagramKind> DatagramSocket<K> {
     ) -> io::Result<usize> {
         let send = |socket: &Watchable<K::Std>| address.send(socket.as_fd(), bytes);
         if K::ROOM_IS_TOLD {
-            return self.io.attempt(Direction::Write, send);
+            let sent = self.io.attempt(Direction::Write, send);
+            return sent.map_err(SendError::to(address));
         }
         // One receiver that takes nothing says nothing about another, so the cached readiness stays.
-        self.io.readiness(|_| ())?;
-        send(self.io.source())
+        let open = self.io.readiness(|_| ()).map_err(io::Error::from);
+        let sent = open.and_then(|()| send(self.io.source()));
+        sent.map_err(SendError::to(address))
     }
 
     /// Receives a message and returns its length, or the length of the buffer if the message was longer.

@@ -28,6 +28,7 @@ pub use crate::socket::dns::{ToSocketAddrs, lookup_host};
 pub use crate::socket::gai_error::GaiError;
 pub use crate::socket::happy_eyeballs::{interleave, staggered_race};
 pub use crate::socket::lookup_error::LookupError;
+pub use crate::socket::send_error::SendError;
 pub use connect_options::ConnectOptions;
 pub use datagram::DatagramSocket;
 pub use halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};

@@ -13,6 +13,7 @@ use crate::net::datagram::{DatagramKind, DatagramSocket, unless_blocked};
 use crate::socket::address::NetAddress as _;
 use crate::socket::backoff::Backoff;
 use crate::socket::nonblocking::{Watchable, receive, send};
+use crate::socket::send_error::SendError;
 use crate::time::sleep::Sleep;
 
 impl<K: DatagramKind> DatagramSocket<K> {
@@ -147,9 +148,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
     ) -> Poll<io::Result<usize>> {
         let send = |socket: &Watchable<K::Std>| address.send(socket.as_fd(), bytes);
         if K::ROOM_IS_TOLD {
-            return self
+            let sent = self
                 .io
                 .poll_operate(Direction::Write, context, send, |_| false);
+            return sent.map_err(SendError::to(address));
         }
         let mut backoff = match self.pause.take() {
             Some((sleep, backoff)) => {
@@ -163,7 +165,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
             let sent = self
                 .io
                 .poll_operate(Direction::Write, context, send, |_| false);
-            if let Some(count) = ready!(sent)? {
+            if let Some(count) = ready!(sent).map_err(SendError::to(address))? {
                 return Poll::Ready(Ok(count));
             }
             let sleep = Sleep::after(&self.io.handle(), backoff.pause());

@@ -19,10 +19,12 @@ use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::datagram::unless_blocked;
 use crate::socket::accept::accept;
+use crate::socket::address::Address;
 use crate::socket::backoff::Backoff;
 use crate::socket::connect::{connected, is_under_way, while_backlog_is_full};
 use crate::socket::connect_error::ConnectError;
 use crate::socket::nonblocking::{send, send_to};
+use crate::socket::send_error::SendError;
 use crate::sys::fd::set_nonblocking;
 use crate::sys::socket;
 use crate::time::sleep;
@@ -192,8 +194,8 @@ impl LoopHandle {
     ///
     /// # Errors
     /// Those of [`UdpSocket::send`](crate::net::UdpSocket::send); for a Unix socket those of
-    /// [`UnixDatagram::send_to`](crate::net::UnixDatagram::send_to). In debug mode `InvalidInput` for a socket in
-    /// blocking mode, as in asyncio. `NotConnected` if the loop is closed.
+    /// [`UnixDatagram::send_to`](crate::net::UnixDatagram::send_to). A [`SendError`] inside has the address. In debug mode
+    /// `InvalidInput` for a socket in blocking mode, as in asyncio. `NotConnected` if the loop is closed.
     ///
     /// # Cancellation
     /// If it is dropped before it is done, it has sent nothing. The socket is no longer watched.
@@ -218,6 +220,11 @@ impl LoopHandle {
         address: &SockAddr,
     ) -> io::Result<usize> {
         self.check(socket).await?;
+        let sent = self.sendto(socket, bytes, address).await;
+        sent.map_err(|error| SendError::naming(Address::from(address.clone()))(error))
+    }
+
+    async fn sendto(&self, socket: &Socket, bytes: &[u8], address: &SockAddr) -> io::Result<usize> {
         let number = socket.as_raw_fd();
         if !address.is_unix() {
             let send = || send_to(socket, bytes, address);

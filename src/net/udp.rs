@@ -134,7 +134,7 @@ impl UdpSocket {
     ///
     /// # Errors
     /// Those of [`lookup_host`](crate::net::lookup_host) and of [`send`](Self::send). `NotFound` if the list is empty.
-    /// The socket stays usable.
+    /// A [`SendError`](crate::net::SendError) inside has the address. The socket stays usable.
     ///
     /// # Cancellation
     /// If it is dropped before it is done, it has sent nothing, and it abandons the look-up.

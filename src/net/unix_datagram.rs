@@ -16,6 +16,7 @@ use crate::socket::address::{NetAddress as _, address_of, std_address, unnamed};
 use crate::socket::bind_error::BindError;
 use crate::socket::connect_error::ConnectError;
 use crate::socket::nonblocking::new_socket;
+use crate::socket::send_error::SendError;
 use crate::socket::socket_file::{SocketFile, bind};
 use crate::sys::socket;
 
@@ -159,7 +160,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// Those of [`connect`](Self::connect), an error with `EMSGSIZE` inside if the message is too long, `NotConnected`
-    /// if the loop is closed.
+    /// if the loop is closed. A [`SendError`] inside has the path.
     ///
     /// # Cancellation
     /// If it is dropped before it is done, it has sent nothing.
@@ -172,11 +173,12 @@ impl UnixDatagram {
     /// # Ok(()) });
     /// ```
     pub async fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        let address = match address_of(path.as_ref()) {
+        let path = path.as_ref();
+        let address = match address_of(path) {
             Ok(address) => address,
             Err(error) => {
                 proceed().await;
-                return Err(error);
+                return Err(SendError::naming(path.display())(error));
             }
         };
         self.send_to_address(bytes, &address).await
@@ -215,7 +217,8 @@ impl UnixDatagram {
     /// # Ok(()) });
     /// ```
     pub fn try_send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        let address = address_of(path.as_ref())?;
+        let path = path.as_ref();
+        let address = address_of(path).map_err(SendError::naming(path.display()))?;
         self.try_send_to_address(bytes, &address)
     }
 

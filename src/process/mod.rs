@@ -24,5 +24,6 @@ mod transport;
 
 pub use child::{Process, spawn};
 pub use command::{Command, Starting, create_subprocess_exec, create_subprocess_shell};
+pub use error::StartError;
 pub use protocol::{ChildPipe, SubprocessProtocol, SubprocessTransport};
 pub use stdio::{DEVNULL, INHERIT, PIPE, STDOUT, Stdio};

@@ -21,12 +21,23 @@ pub enum ProcessPoolError {
     NoWorkerEntry,
     /// The function of this name was not passed to [`worker`](crate::process_pool::worker).
     UnknownFunction(&'static str),
-    /// The argument or the result cannot be serialized or deserialized. The text says which, and the error of serde.
+    /// The argument or the result cannot be serialized or deserialized. The text says which, of which function, and the
+    /// error of serde.
     Codec(String),
     /// The function panicked. The worker still runs.
-    Panicked(String),
+    Panicked {
+        /// The function's name.
+        function: &'static str,
+        /// The panic's message.
+        message: String,
+    },
     /// The worker exited during the job.
-    WorkerDied(ExitStatus),
+    WorkerDied {
+        /// The function's name.
+        function: &'static str,
+        /// How the worker exited.
+        status: ExitStatus,
+    },
     /// The system refused to start a worker, or the connection to it failed.
     Io(io::Error),
     /// The pool takes no more jobs.
@@ -46,8 +57,12 @@ impl fmt::Display for ProcessPoolError {
                 )
             }
             Self::Codec(what) => f.write_str(what),
-            Self::Panicked(message) => write!(f, "the job panicked: {message}"),
-            Self::WorkerDied(status) => write!(f, "the worker died during the job: {status}"),
+            Self::Panicked { function, message } => {
+                write!(f, "the job {function} panicked: {message}")
+            }
+            Self::WorkerDied { function, status } => {
+                write!(f, "the worker died during the job {function}: {status}")
+            }
             Self::Io(error) => write!(f, "a worker cannot be reached: {error}"),
             Self::ShutDown => f.write_str("the pool has been shut down"),
         }
@@ -57,7 +72,7 @@ impl fmt::Display for ProcessPoolError {
 impl Error for ProcessPoolError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Io(error) => Some(error),
+            Self::Io(error) => error.source(),
             _ => None,
         }
     }

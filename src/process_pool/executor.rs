@@ -232,10 +232,10 @@ impl ProcessPoolExecutor {
         // From here on until the response is complete, dropping the worker kills it.
         let response = match worker.exchange(&request).await {
             Ok(response) => response,
-            Err(error) => return Err(died(worker, error).await),
+            Err(error) => return Err(died(function.name(), worker, error).await),
         };
         self.give_back(worker);
-        result(&response)
+        result(function.name(), &response)
     }
 
     /// Returns an idle worker that still runs, or starts a new one.
@@ -314,12 +314,12 @@ impl ProcessPoolExecutor {
 }
 
 /// Returns the error of a job whose worker's connection has failed: how the worker exited.
-async fn died(mut worker: Worker, error: io::Error) -> ProcessPoolError {
+async fn died(function: &'static str, mut worker: Worker, error: io::Error) -> ProcessPoolError {
     // The worker may still run: its function may have closed the socket.
     let _ = worker.process.kill();
     worker.process.kill_on_drop = false;
     match worker.process.wait().await {
-        Ok(status) => ProcessPoolError::WorkerDied(status),
+        Ok(status) => ProcessPoolError::WorkerDied { function, status },
         Err(_) => ProcessPoolError::Io(error),
     }
 }

@@ -120,8 +120,8 @@ fn failure(kind: u8, text: &str) -> Vec<u8> {
 pub(crate) fn request<A: Serialize>(name: &str, argument: &A) -> Result<Vec<u8>, ProcessPoolError> {
     let written = postcard::to_extend(name, vec![0; 8])
         .and_then(|request| postcard::to_extend(argument, request));
-    let mut request =
-        written.map_err(|error| ProcessPoolError::Codec(format!("the argument: {error}")))?;
+    let unwritten = |error| ProcessPoolError::Codec(format!("the argument of {name}: {error}"));
+    let mut request = written.map_err(unwritten)?;
     let length = (request.len() - 8) as u64;
     request[..8].copy_from_slice(&length.to_le_bytes());
     Ok(request)
@@ -132,17 +132,24 @@ pub(crate) fn parts(request: &[u8]) -> Option<(&str, &[u8])> {
     postcard::take_from_bytes(request).ok()
 }
 
-/// Deserializes a response without its length.
-pub(crate) fn result<R: DeserializeOwned>(response: &[u8]) -> Result<R, ProcessPoolError> {
+/// Deserializes a function's response without its length.
+pub(crate) fn result<R: DeserializeOwned>(
+    function: &'static str,
+    response: &[u8],
+) -> Result<R, ProcessPoolError> {
+    let codec =
+        |what: &str, why: &str| ProcessPoolError::Codec(format!("the {what} of {function}: {why}"));
     let Some((kind, rest)) = response.split_first() else {
-        return Err(ProcessPoolError::Codec("an empty response".to_owned()));
+        return Err(codec("result", "an empty response"));
     };
-    let text = || String::from_utf8_lossy(rest).into_owned();
+    let text = String::from_utf8_lossy;
     match *kind {
-        DONE => postcard::from_bytes(rest)
-            .map_err(|error| ProcessPoolError::Codec(format!("the result: {error}"))),
-        PANICKED => Err(ProcessPoolError::Panicked(text())),
-        UNREADABLE => Err(ProcessPoolError::Codec(format!("the argument: {}", text()))),
-        _ => Err(ProcessPoolError::Codec(format!("the result: {}", text()))),
+        DONE => postcard::from_bytes(rest).map_err(|error| codec("result", &error.to_string())),
+        PANICKED => Err(ProcessPoolError::Panicked {
+            function,
+            message: text(rest).into_owned(),
+        }),
+        UNREADABLE => Err(codec("argument", &text(rest))),
+        _ => Err(codec("result", &text(rest))),
     }
 }

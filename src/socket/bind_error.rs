@@ -58,6 +58,19 @@ impl BindError {
         &self.place
     }
 
+    /// Returns the error without the place.
+    ///
+    /// ```
+    /// # use callsoon::{doctest::Idle, transport::BindError};
+    /// # callsoon::doctest::with_loop(async |event_loop| {
+    /// let error = event_loop.create_unix_server(|| Idle, "/nobody/is/here").await.unwrap_err();
+    /// assert_eq!(BindError::of(&error).unwrap().error().raw_os_error(), Some(libc::ENOENT));
+    /// # Ok(()) });
+    /// ```
+    pub fn error(&self) -> &io::Error {
+        &self.error
+    }
+
     /// Returns the system's number of the error, such as `EADDRINUSE`. `None` if the system has not been asked.
     ///
     /// ```
@@ -81,6 +94,6 @@ impl fmt::Display for BindError {
 
 impl Error for BindError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
+        self.error.source()
     }
 }

@@ -117,7 +117,7 @@ impl ConnectError {
     /// assert_eq!(ConnectError::of(&error).unwrap().raw_os_error(), Some(libc::ECONNREFUSED));
     /// ```
     pub fn raw_os_error(&self) -> Option<i32> {
-        let error = self.shared()?;
+        let error = self.error()?;
         // The socket may have failed before, at its own address.
         let bound = || BindError::of(error)?.raw_os_error();
         error.raw_os_error().or_else(bound)
@@ -139,8 +139,15 @@ impl ConnectError {
         }
     }
 
-    /// Returns the error that all attempts have in common, if it is the same one.
-    fn shared(&self) -> Option<&io::Error> {
+    /// Returns the error that all attempts have in common. `None` if they failed differently.
+    ///
+    /// ```
+    /// # use callsoon::net::{ConnectError, UnixStream};
+    /// # let error = callsoon::run(async { UnixStream::connect("/nobody/here").await }).unwrap().unwrap_err();
+    /// let error = ConnectError::of(&error).unwrap().error().unwrap();
+    /// assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+    /// ```
+    pub fn error(&self) -> Option<&io::Error> {
         let attempts = match &self.0 {
             Tried::Addresses(attempts) => attempts,
             Tried::Unix(_, error) => return Some(error),
@@ -155,7 +162,7 @@ impl ConnectError {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(error) = self.shared() {
+        if let Some(error) = self.error() {
             let place = self.place();
             return write!(f, "cannot connect to {}: {error}", place.escape_debug());
         }
@@ -168,9 +175,8 @@ impl fmt::Display for ConnectError {
     }
 }
 
-/// The source is the error that all attempts have in common. There is none if they failed differently.
 impl Error for ConnectError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(self.shared()?)
+        self.error()?.source()
     }
 }

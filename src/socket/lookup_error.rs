@@ -52,6 +52,17 @@ impl LookupError {
         &self.host
     }
 
+    /// Returns the error without the host.
+    ///
+    /// ```
+    /// # use callsoon::net::{LookupError, lookup_host};
+    /// # let error = callsoon::run(async { lookup_host(("1.2.3.4.5", 80)).await }).unwrap().unwrap_err();
+    /// assert_eq!(LookupError::of(&error).unwrap().error().kind(), std::io::ErrorKind::NotFound);
+    /// ```
+    pub fn error(&self) -> &io::Error {
+        &self.error
+    }
+
     /// Returns the error of the system's resolver, if it was the one that failed.
     ///
     /// ```
@@ -88,6 +99,6 @@ impl fmt::Display for LookupError {
 
 impl Error for LookupError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
+        self.error.source()
     }
 }

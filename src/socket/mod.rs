@@ -35,6 +35,7 @@ pub(crate) mod lookup_error;
 pub(crate) mod nonblocking;
 pub(crate) mod pipe_end;
 mod resolver;
+pub(crate) mod send_error;
 mod shared_mode;
 pub(crate) mod socket_file;
 pub(crate) mod stream_socket;

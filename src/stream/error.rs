@@ -193,17 +193,16 @@ impl Error for LimitOverrun {}
 
 impl Error for FailedRead {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
+        self.error.source()
     }
 }
 
 impl Error for ReadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Incomplete(error) => Some(error),
-            Self::LimitOverrun(error) => Some(error),
-            Self::Failed(error) => Some(error),
-            Self::Io(error) => Some(error),
+            Self::Incomplete(_) | Self::LimitOverrun(_) => None,
+            Self::Failed(error) => error.source(),
+            Self::Io(error) => error.source(),
         }
     }
 }

@@ -246,7 +246,7 @@ fn a_message_goes_to_the_first_address_of_the_socket_s_family_and_to_no_other() 
         }
         names_are([SIX]);
         let error = socket.send_to(b"x", ("some.host", port)).await.unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::EAFNOSUPPORT));
+        assert_eq!(os_error(&error), Some(libc::EAFNOSUPPORT));
         let Ok(six) = UdpSocket::bind("[::1]:0").await else {
             eprintln!("skipped: this system has no IPv6");
             return;

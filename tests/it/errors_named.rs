@@ -1,23 +1,34 @@
-//! Errors of connecting, binding and looking up name the place, and those of an open file its path. Kind, source and the system's number stay.
+//! Errors of connecting, binding, sending and looking up name the place, and those of an open file its path. Kind, source and the system's number stay.
 
+use std::cell::RefCell;
 use std::error::Error;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use callsoon::fs::{File, PathError};
 use callsoon::net::{
-    AddrInfoHints, ConnectError, ConnectOptions, ListenOptions, LookupError, TcpListener,
-    TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream, lookup_host,
+    AddrInfoHints, ConnectError, ConnectOptions, ListenOptions, LookupError, SendError,
+    TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream, lookup_host,
 };
-use callsoon::transport::{BindError, DatagramProtocol, Protocol};
+use callsoon::transport::{BindError, DatagramProtocol, DatagramTransport, Protocol};
 use callsoon::{open_connection, open_unix_connection};
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Scratch, loopback, refusing, settling};
+use crate::support::{Scratch, loopback, os_error, refusing, settling};
 
 struct Idle;
 impl Protocol for Idle {}
 impl DatagramProtocol for Idle {}
+
+/// Keeps the last error.
+struct Seen(Rc<RefCell<Option<io::Error>>>);
+impl DatagramProtocol for Seen {
+    fn error_received(&self, _: &DatagramTransport, error: io::Error) {
+        *self.0.borrow_mut() = Some(error);
+    }
+}
 
 const NOBODY: &str = "/nobody/is/here";
 
@@ -31,8 +42,9 @@ fn checked(error: &io::Error, text: &str, number: i32) {
     assert_eq!(error.to_string(), text);
     let system = io::Error::from_raw_os_error(number);
     assert_eq!(error.kind(), system.kind(), "{text}");
-    let source: &io::Error = error.source().unwrap().downcast_ref().unwrap();
-    assert_eq!(source.raw_os_error(), Some(number), "{text}");
+    assert_eq!(os_error(error), Some(number), "{text}");
+    // The text has said it, so a printed chain of causes does not say it again.
+    assert!(error.source().is_none(), "{text}");
 }
 
 fn not_connected<T>(result: io::Result<T>, place: &str, why: &str, number: i32) {
@@ -42,6 +54,14 @@ fn not_connected<T>(result: io::Result<T>, place: &str, why: &str, number: i32) 
     assert_eq!(inside.raw_os_error(), Some(number));
     assert_eq!(inside.address(), place.parse::<SocketAddr>().ok());
     assert_eq!(inside.place().escape_debug().to_string(), place);
+}
+
+fn not_sent(result: io::Result<usize>, place: &str, why: &str, number: i32) {
+    let error = result.unwrap_err();
+    checked(&error, &format!("cannot send to {place}: {why}"), number);
+    let inside = SendError::of(&error).unwrap();
+    assert_eq!(inside.raw_os_error(), Some(number));
+    assert_eq!(inside.place(), place);
 }
 
 fn not_bound<T>(result: io::Result<T>, place: &str, why: &str, number: i32) {
@@ -163,8 +183,10 @@ fn a_local_address_that_cannot_be_had_is_named_beside_the_target() {
             assert_eq!(error.kind(), ErrorKind::AddrInUse);
             let inside = ConnectError::of(&error).unwrap();
             assert_eq!(inside.raw_os_error(), Some(libc::EADDRINUSE));
-            let source: &io::Error = error.source().unwrap().downcast_ref().unwrap();
-            assert_eq!(BindError::of(source).unwrap().place(), taken.to_string());
+            assert_eq!(
+                BindError::of(inside.error().unwrap()).unwrap().place(),
+                taken.to_string()
+            );
         }
     });
 }
@@ -207,6 +229,45 @@ fn the_peer_of_datagrams_is_named() {
         let error = endpoint.remote_addr(all).await.map(drop);
         let why = "Permission denied (os error 13)";
         not_connected(error, "255.255.255.255:9", why, libc::EACCES);
+    });
+}
+
+#[test]
+fn sending_a_message_names_its_address_at_every_entry_point() {
+    settling(|event_loop, _| async move {
+        let (long, to) = ([0; 70_000], SocketAddr::from(([127, 0, 0, 1], 9)));
+        let too_long = "Message too long (os error 90)";
+        let check = |sent| not_sent(sent, &to.to_string(), too_long, libc::EMSGSIZE);
+        let socket = UdpSocket::bind(loopback()).await.unwrap();
+        check(socket.send_to(&long, to).await);
+        check(socket.try_send_to(&long, to));
+        check(poll_fn(|context| socket.poll_send_to(context, &long, &to)).await);
+        let theirs = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        check(event_loop.sock_sendto(&theirs, &long, &to.into()).await);
+        let seen = Rc::new(RefCell::new(None));
+        let endpoint = event_loop.create_datagram_endpoint(|| Seen(Rc::clone(&seen)));
+        let (transport, _) = endpoint.local_addr(loopback()).await.unwrap();
+        transport.sendto(&long, Some(to)).unwrap();
+        check(Err(seen.take().unwrap()));
+        transport.abort();
+        // The peer of a connected one is known, and the number stays where programs look for it.
+        socket.connect(to).await.unwrap();
+        let error = socket.send(&long).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE));
+        let check = |sent| not_sent(sent, NOBODY, NO_FILE, libc::ENOENT);
+        let socket = UnixDatagram::unbound().unwrap();
+        check(socket.send_to(b"x", NOBODY).await);
+        check(socket.try_send_to(b"x", NOBODY));
+        let address = std::os::unix::net::SocketAddr::from_pathname(NOBODY).unwrap();
+        check(socket.send_to_addr(b"x", &address).await);
+        check(poll_fn(|context| socket.poll_send_to(context, b"x", &address)).await);
+        // The system was not asked.
+        let error = socket.send_to(b"x", "/long".repeat(40)).await.unwrap_err();
+        let inside = SendError::of(&error).unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert_eq!(inside.place(), "/long".repeat(40));
+        assert_eq!(inside.raw_os_error(), None);
     });
 }
 

@@ -17,7 +17,8 @@ mod contexts_given; // a callback runs in the context that it was given, and a t
 mod debug_mode; // debug mode reports slow callbacks and forgotten tasks, and changes nothing else
 mod embedding; // what a host asks of a loop that it embeds
 mod errors; // what children and handlers may return, what errors convert into, and an Err that is not read
-mod errors_named; // errors of connecting, binding and looking up name the place
+mod errors_chained; // an error's text has its cause, and its source is what is below
+mod errors_named; // errors of connecting, binding, sending and looking up name the place
 mod exception_handler; // every failure that no code handles reaches the exception handler once
 mod guest_mode; // another loop drives ours by `turn` and a descriptor
 mod inspect_graph; // who waits for what: each kind of wait, circles, and what is known without notes

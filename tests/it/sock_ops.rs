@@ -2,7 +2,6 @@
 
 #![allow(unsafe_code)]
 
-use std::error::Error as _;
 use std::io::ErrorKind;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -10,6 +9,7 @@ use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 use std::time::Duration;
 
+use callsoon::net::ConnectError;
 use callsoon::{EventLoop, create_task, get_running_loop, yield_now};
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -374,7 +374,8 @@ fn debug_mode_refuses_a_blocking_socket() {
             refused(sent.unwrap_err());
             let error = handle.sock_connect(&near, &address).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
-            let why = error.source().unwrap().to_string();
+            let inside = ConnectError::of(&error).unwrap();
+            let why = inside.error().unwrap().to_string();
             assert_eq!(why, "the socket must be non-blocking");
             refused(handle.sock_accept(&near).await.unwrap_err());
             near.set_nonblocking(true).unwrap();

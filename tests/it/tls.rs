@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use callsoon::stream::{StreamReader, StreamWriter, open_connection, start_server};
+use callsoon::tls::HandshakeError;
 use callsoon::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use callsoon::tls::rustls::server::{ResolvesServerCertUsingSni, WebPkiClientVerifier};
 use callsoon::tls::rustls::{
@@ -87,7 +88,7 @@ fn of_server(identity: &Identity) -> ServerConfig {
 
 /// Returns the error of rustls inside.
 fn cause(error: &io::Error) -> &rustls::Error {
-    error.get_ref().unwrap().downcast_ref().unwrap()
+    HandshakeError::of(error).unwrap().tls_error().unwrap()
 }
 
 fn port(server: &Server) -> u16 {
@@ -188,6 +189,15 @@ fn a_wrong_name_and_an_expired_certificate_are_told_and_the_server_goes_on() {
                 let connecting = connecting.ssl(of_client(&[])).server_hostname(name);
                 let error = connecting.await.map(drop).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::InvalidData);
+                let port = server.local_addr().unwrap().port();
+                assert_eq!(
+                    HandshakeError::of(&error).unwrap().peer(),
+                    format!("{name}:{port}")
+                );
+                let text = format!("TLS handshake with {name}:{port}: {}", cause(&error));
+                assert_eq!(error.to_string(), text);
+                assert!(text.contains(": invalid peer certificate: "), "{text}");
+                assert!(std::error::Error::source(&error).is_none());
                 let rustls::Error::InvalidCertificate(why) = cause(&error) else {
                     panic!("{error:?}")
                 };

@@ -177,8 +177,7 @@ impl From<GroupError> for io::Error {
 
 impl Error for GroupError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        let first = self.failures().first()?;
-        Some(first)
+        self.failures().first()?.source()
     }
 }
 
@@ -321,7 +320,7 @@ impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.cause {
             FailureCause::Error(error) => error.source(),
-            FailureCause::Panicked(panicked) => Some(panicked),
+            FailureCause::Panicked(_) => None,
         }
     }
 }

@@ -50,7 +50,8 @@ pub trait DatagramProtocol<K: DatagramKind = Udp>: 'static {
     /// Takes an error: an earlier datagram could not be sent or received, or was too long. The endpoint stays open.
     ///
     /// Called from within the `sendto` that failed, but never from within itself: an error that its own `sendto`
-    /// causes is queued.
+    /// causes is queued. One that names an address has a [`SendError`](crate::net::SendError) inside. An endpoint with a
+    /// peer gets the system's errors as they are.
     fn error_received(&self, transport: &DatagramTransport<K>, error: io::Error) {}
 
     /// Asks the program to stop sending: more is buffered than the high-water mark.

@@ -11,9 +11,10 @@ impl<F> CreateConnection<F> {
     ///
     /// The peer has to prove the name of the host that is connected to, or [`server_hostname`](Self::server_hostname).
     ///
-    /// Awaiting then fails also with: `InvalidData` if the handshake fails, with the [`rustls::Error`] inside;
+    /// Awaiting then fails also with: `InvalidData` if the handshake fails;
     /// `ConnectionReset` if the peer leaves meanwhile; `ConnectionAborted` after the
-    /// [`ssl_handshake_timeout`](Self::ssl_handshake_timeout); `InvalidInput` if there is no name.
+    /// [`ssl_handshake_timeout`](Self::ssl_handshake_timeout); `InvalidInput` if there is no name. A [`HandshakeError`](crate::tls::HandshakeError) inside has the peer and the
+    /// [`rustls::Error`].
     ///
     /// ```no_run
     /// # use callsoon::tls::ClientContext;

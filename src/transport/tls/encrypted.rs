@@ -113,6 +113,12 @@ impl Encrypted {
         is_there
     }
 
+    /// Returns the name that the server has to prove. `None` on a server, for an address, and for code that rustls calls.
+    pub(crate) fn server_name(&self) -> Option<String> {
+        let name = self.with_session(|session| session.server_name.as_deref().map(str::to_owned));
+        name.flatten()
+    }
+
     pub(crate) fn set_timer(&self, timer: Option<TimerHandle>) {
         if let Some(former) = self.timer.replace(timer) {
             former.cancel();

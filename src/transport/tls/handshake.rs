@@ -20,7 +20,7 @@ use crate::transport::connection::{Connection, State};
 use crate::transport::layer::{Layer as _, Plain, Received};
 use crate::transport::protocol::{Protocol, Transport};
 use crate::transport::tls::encrypted::{Done, Encrypted};
-use crate::transport::tls::error::{copy_of, panicked};
+use crate::transport::tls::error::{HandshakeError, copy_of, panicked};
 use crate::transport::tls::info::TlsInfo;
 use crate::transport::tls::session::Session;
 
@@ -74,7 +74,7 @@ impl Transport {
         let this = Rc::downgrade(connection);
         let expired = move || {
             if let Some(connection) = this.upgrade() {
-                let why = format!("the TLS handshake took longer than {timeout:?}");
+                let why = format!("it took longer than {timeout:?}");
                 let error = io::Error::new(io::ErrorKind::ConnectionAborted, why);
                 Self { connection }.fail_handshake(error);
             }
@@ -144,7 +144,7 @@ impl Transport {
             // The code that was called may have closed it, or what was written before TLS has gone.
             Ok(Some(Ok(false)) | None) => self.after_close(connection.finish_close(), None),
             Ok(Some(Err(error))) => self.fail_handshake(error),
-            Err(Failed) => self.fail_handshake(io::Error::other("the TLS handshake panicked")),
+            Err(Failed) => self.fail_handshake(panicked()),
         }
     }
 
@@ -175,11 +175,25 @@ impl Transport {
     /// Ends the connection since its handshake has failed.
     fn fail_handshake(&self, error: io::Error) {
         let connection = &self.connection;
+        let peer = self.handshake_peer();
         let done = connection.with_encrypted(Encrypted::end_handshake);
-        let copy = copy_of(&error);
-        self.fail(error);
+        let copy = HandshakeError::wrap(peer.clone(), copy_of(&error));
+        self.fail(HandshakeError::wrap(peer, error));
         if let Some(done) = done.flatten() {
             done(Err(copy));
+        }
+    }
+
+    /// Returns the name that the peer has to prove, with its port, or else its address, as text.
+    fn handshake_peer(&self) -> String {
+        let name = self.connection.with_encrypted(Encrypted::server_name);
+        let address = self.peername();
+        let port = address.as_ref().and_then(Address::internet);
+        match (name.flatten(), port, address) {
+            (Some(name), Some(address), _) => format!("{name}:{}", address.port()),
+            (Some(name), None, _) => name,
+            (None, _, Some(address)) => address.to_string(),
+            (None, _, None) => "an unnamed peer".to_owned(),
         }
     }
 }

@@ -6,10 +6,11 @@
 //! the cryptography. Protocols and streams notice nothing but what this page says.
 //!
 //! - **Beginning.** `connection_made` is called after the handshake. If the handshake fails, the caller that connects is
-//!   given the error, and a server makes no protocol and goes on; in debug mode its exception handler is told. An error of
-//!   TLS is an [`io::Error`](std::io::Error) of kind `InvalidData` whose [`get_ref`](std::io::Error::get_ref) is a
-//!   [`rustls::Error`]: a certificate, a name that differs, an alert of the peer. A peer that leaves gives
-//!   `ConnectionReset`. After 60 seconds, or `ssl_handshake_timeout`, the error is `ConnectionAborted`.
+//!   given the error, and a server makes no protocol and goes on; in debug mode its exception handler is told. The error
+//!   names the peer: a [`HandshakeError`] is inside. An error of TLS has the kind `InvalidData`: a certificate, a name that
+//!   differs, an alert of the peer. A peer that leaves gives `ConnectionReset`. After 60 seconds, or
+//!   `ssl_handshake_timeout`, the error is `ConnectionAborted`. After the handshake an error of TLS is an
+//!   [`io::Error`](std::io::Error) of kind `InvalidData` whose [`get_ref`](std::io::Error::get_ref) is a [`rustls::Error`].
 //! - **End.** `close` sends what is buffered, then a close_notify, and waits for the peer's. When nothing moves for 30
 //!   seconds, or `ssl_shutdown_timeout`, the connection is lost to `TimedOut`. A peer that closes its socket instead of
 //!   answering has ended too. asyncio limits the whole time and not the standstill, and so cuts slow downloads off.
@@ -38,6 +39,7 @@ mod shutdown;
 pub(crate) mod start_tls;
 
 pub use context::{ClientContext, Context, ServerContext};
+pub use error::HandshakeError;
 pub use info::TlsInfo;
 pub use rustls;
 pub use start_tls::StartTls;

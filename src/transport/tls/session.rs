@@ -21,6 +21,8 @@ const MORE_THAN_A_PIECE: usize = 64 * 1024;
 /// See the module.
 pub(crate) struct Session {
     pub(crate) connection: Connection,
+    /// The name that a server has to prove. `None` on servers, and for a server that has to prove its address.
+    pub(crate) server_name: Option<Box<str>>,
     /// Ciphertext that was received and is not decrypted yet, from `opened` on.
     unopened: Vec<u8>,
     opened: usize,
@@ -41,8 +43,14 @@ impl Session {
         config: &Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> io::Result<Self> {
-        let connection = ClientConnection::new(Arc::clone(config), name);
-        Ok(Self::of(Connection::Client(connection.map_err(tls_error)?)))
+        let server_name = match &name {
+            ServerName::DnsName(name) => Some(name.as_ref().into()),
+            _ => None,
+        };
+        let connection = ClientConnection::new(Arc::clone(config), name).map_err(tls_error)?;
+        let mut session = Self::of(Connection::Client(connection));
+        session.server_name = server_name;
+        Ok(session)
     }
 
     pub(crate) fn server(config: &Arc<ServerConfig>) -> io::Result<Self> {
@@ -53,6 +61,7 @@ impl Session {
     fn of(connection: Connection) -> Self {
         Self {
             connection,
+            server_name: None,
             unopened: Vec::new(),
             opened: 0,
             plaintext: 0,
@@ -107,7 +116,7 @@ impl Session {
             return;
         }
         let (kind, why) = if self.connection.is_handshaking() {
-            let why = "the peer closed the connection during the TLS handshake";
+            let why = "the peer closed the connection";
             (io::ErrorKind::ConnectionReset, why)
         } else {
             let why = "the peer closed the connection without a close_notify of TLS";

@@ -35,9 +35,10 @@ impl LoopHandle {
     /// already are handed over by [`received`](StartTls::received).
     ///
     /// # Errors
-    /// `InvalidData` if the handshake fails, with the [`rustls::Error`] inside; `ConnectionReset` if the peer leaves
-    /// meanwhile; `ConnectionAborted` after the [`ssl_handshake_timeout`](StartTls::ssl_handshake_timeout), or if the
-    /// program closes the transport. After these the connection is lost to the same error. `InvalidInput` for a client
+    /// `InvalidData` if the handshake fails; `ConnectionReset` if the peer leaves meanwhile; `ConnectionAborted` after the
+    /// [`ssl_handshake_timeout`](StartTls::ssl_handshake_timeout). These have a
+    /// [`HandshakeError`](crate::tls::HandshakeError) inside, with the peer. `ConnectionAborted` too if the program closes
+    /// the transport. After these the connection is lost to the same error. `InvalidInput` for a client
     /// without a name, a timeout of zero, and a pipe; `NotConnected` on a connection that is closing or whose either side
     /// has ended; `ResourceBusy` while a file is sent; `Unsupported` on one that is encrypted already. After these nothing
     /// has changed.

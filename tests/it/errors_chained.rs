@@ -1,0 +1,220 @@
+//! The one rule of causes: an error's text has its cause, and its source is what is below that cause. So a program that
+//! prints a whole chain, as anyhow's `{:#}` does, says nothing twice and leaves nothing out.
+
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::{any, fmt, fs};
+
+use callsoon::fs::PathError;
+use callsoon::net::{ConnectError, LookupError, SendError, TcpListener, UnixDatagram, lookup_host};
+use callsoon::process::StartError;
+#[cfg(feature = "process-pool")]
+use callsoon::process_pool::ProcessPoolError;
+use callsoon::stream::{ReadError, open_connection, open_unix_connection};
+use callsoon::testing::TestError;
+use callsoon::transport::{BindError, ServeError};
+use callsoon::{
+    EventLoop, ExecutorError, FutureError, GroupError, InspectorError, RunError, SignalError,
+    TryGatherError, create_subprocess_exec, get_running_loop, task_group, try_gather,
+};
+
+use crate::support::{audited, reset, settling, std_pair};
+
+/// A cause that has one itself.
+#[derive(Debug)]
+struct Cause;
+
+#[derive(Debug)]
+struct Below;
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the disk is full")
+    }
+}
+
+impl fmt::Display for Below {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody has swept")
+    }
+}
+
+impl Error for Below {}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&Below)
+    }
+}
+
+fn cause() -> io::Error {
+    io::Error::other(Cause)
+}
+
+fn chain(error: &dyn Error) -> Vec<String> {
+    let mut texts = vec![error.to_string()];
+    let mut below = error.source();
+    while let Some(error) = below {
+        texts.push(error.to_string());
+        below = error.source();
+    }
+    texts
+}
+
+/// A type's name without its path and its arguments.
+fn name_of<E>() -> &'static str {
+    let path = any::type_name::<E>().split('<').next().unwrap();
+    path.rsplit("::").next().unwrap()
+}
+
+/// Checks that no text of the chain is in another one, and returns the type's name.
+fn says_once<E: Error>(error: &E) -> &'static str {
+    let texts = chain(error);
+    for (number, text) in texts.iter().enumerate() {
+        let below = &texts[number + 1..];
+        assert!(!below.iter().any(|one| text.contains(&**one)), "{texts:?}");
+    }
+    name_of::<E>()
+}
+
+/// Checks also that the chain ends with what is below the cause.
+fn says_all<E: Error>(error: &E) -> &'static str {
+    let texts = chain(error);
+    assert!(texts[0].contains("the disk is full"), "{texts:?}");
+    assert_eq!(texts[1..], ["nobody has swept"], "{texts:?}");
+    says_once(error)
+}
+
+/// What is inside an error of I/O.
+fn inside<E: Error + 'static>(error: &io::Error) -> &E {
+    error.get_ref().unwrap().downcast_ref().unwrap()
+}
+
+/// Checks the errors that a program can make itself.
+fn made() -> Vec<&'static str> {
+    let mut named = vec![
+        says_all(&RunError::Io(cause())),
+        says_all(&TestError::Run(RunError::Io(cause()))),
+        says_all(&ServeError::Io(cause())),
+        says_all(&SignalError::Io(cause())),
+        says_all(&ExecutorError::Io(cause())),
+        says_all(&ReadError::Io(cause())),
+        says_all(&TryGatherError::Failed {
+            index: 1,
+            error: Cause,
+        }),
+    ];
+    #[cfg(feature = "process-pool")]
+    named.push(says_all(&ProcessPoolError::Io(cause())));
+    named.push(says_all(&FutureError::Exception(std::sync::Arc::new(
+        Cause,
+    ))));
+    named
+}
+
+/// Checks those of which only a run can make one.
+async fn met() -> Vec<&'static str> {
+    let group: GroupError = task_group(async |_| Err::<(), _>(Cause)).await.unwrap_err();
+    let failed = try_gather([async { Err::<(), _>(Cause) }]).await;
+    let mut named = vec![
+        says_all(&group),
+        says_all(&group.failures()[0]),
+        says_all(&failed.unwrap_err()),
+    ];
+    let event_loop = get_running_loop();
+    event_loop.set_resolver(|_| Err(cause()));
+    let error = lookup_host("db.internal:80").await.map(drop).unwrap_err();
+    named.push(says_all(inside::<LookupError>(&error)));
+    named.push(says_all(&error));
+    event_loop.reset_resolver();
+    let nobody = "/nobody/is/here";
+    let error = open_unix_connection(nobody).await.map(drop).unwrap_err();
+    named.push(says_once(inside::<ConnectError>(&error)));
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let error = TcpListener::bind(taken.local_addr().unwrap()).await;
+    let error = error.map(drop).unwrap_err();
+    named.push(says_once(inside::<BindError>(&error)));
+    let unbound = UnixDatagram::unbound().unwrap();
+    let error = unbound.send_to(b"x", nobody).await.unwrap_err();
+    named.push(says_once(inside::<SendError>(&error)));
+    let error = callsoon::fs::read(nobody).await.unwrap_err();
+    named.push(says_once(inside::<PathError>(&error)));
+    let error = create_subprocess_exec(nobody, [""; 0]).await;
+    let error = error.map(drop).unwrap_err();
+    named.push(says_once(inside::<StartError>(&error)));
+    let (ours, mut theirs) = std_pair();
+    let (mut reader, _writer) = open_connection(ours).await.unwrap();
+    theirs.write_all(b"a part").unwrap();
+    reset(theirs);
+    let error = reader.readuntil(b"\n").await.unwrap_err();
+    named.push(says_once(&error));
+    let ReadError::Failed(failed) = &error else {
+        panic!("{error:?}")
+    };
+    named.push(says_once(failed));
+    named
+}
+
+/// The types in `folder` whose errors have a source.
+fn with_a_source(folder: &Path, types: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            with_a_source(&path, types);
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for line in text.lines().filter(|line| line.starts_with("impl")) {
+            if let Some((_, implementor)) = line.split_once("Error for ") {
+                if let Some(name) = implementor.strip_suffix(" {") {
+                    types.push(name.split('<').next().unwrap().to_owned());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_error_says_in_its_chain_what_its_text_has_said() {
+    settling(|_, _| async {
+        let mut named = made();
+        named.extend(met().await);
+        let mut types = Vec::new();
+        with_a_source(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+            &mut types,
+        );
+        assert!(types.len() > 15, "{types:?}");
+        types.retain(|name| !named.contains(&name.as_str()));
+        // The loop that has no inspector is no running one, and handshakes and pools have features: their tests ask too.
+        types.retain(|name| !["InspectorError", "HandshakeError"].contains(&name.as_str()));
+        types.retain(|name| cfg!(feature = "process-pool") || name != "ProcessPoolError");
+        assert_eq!(
+            types, [""; 0],
+            "types with a source that this test does not ask"
+        );
+    });
+}
+
+#[test]
+fn an_inspector_that_is_not_made_says_so_once() {
+    audited(|| {
+        let building = EventLoop::builder().inspector("/nobody/is/here");
+        let error = building.build().map(drop).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no inspector at /nobody/is/here: No such file or directory (os error 2)"
+        );
+        says_once(inside::<InspectorError>(&error));
+    });
+}
+
+#[test]
+fn anyhow_prints_the_whole_chain_and_nothing_twice() {
+    let error = anyhow::Error::new(ServeError::Io(cause())).context("no service today");
+    assert_eq!(
+        format!("{error:#}"),
+        "no service today: the server cannot listen: the disk is full: nobody has swept"
+    );
+}
