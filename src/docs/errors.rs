@@ -16,7 +16,7 @@
 //! | [`TryGatherError`](crate::TryGatherError) | a child of a [`try_gather`](crate::try_gather()) failed | its index and its error | the child's error as that converts, or `Other` |
 //! | [`ExecutorError`](crate::ExecutorError) | a job in a thread gave no value | the panic's payload | the system's, or `Other` |
 //! | [`ThreadFutureError`](crate::ThreadFutureError) | another thread's coroutine gave no value | the panic's payload | `TimedOut`, `NotConnected` for a closed loop, or `Other` |
-//! | [`ProcessPoolError`](crate::process_pool::ProcessPoolError) | a job in a worker process gave no value | the panic's message | the system's, or `Other` |
+//! | `ProcessPoolError`, feature `process-pool`, | a job in a worker process gave no value | the panic's message | the system's, or `Other` |
 //! | [`StuckJobs`](crate::StuckJobs) | a pool was not done in time | how many jobs are left | no conversion |
 //! | [`TimedOut`](crate::TimedOut) | a timeout | nothing | `TimedOut` |
 //! | [`LoopClosed`](crate::LoopClosed) | the loop is closed | nothing | `NotConnected` |
