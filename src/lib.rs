@@ -40,7 +40,7 @@
 //! | `get_running_loop`, `call_soon`, `call_later`, `call_at` | [`get_running_loop`], [`LoopHandle::call_soon`], [`LoopHandle::call_later`], [`LoopHandle::call_at`] |
 //! | `call_soon_threadsafe`, `run_coroutine_threadsafe` | [`RemoteHandle::call_soon_threadsafe`], [`CancelHandle`], [`RemoteHandle::run_coroutine_threadsafe`] |
 //! | `Future`, `loop.create_future` | [`Future`], [`LoopHandle::create_future`] |
-//! | `sleep`, `sleep(0)` | [`sleep`](sleep()), [`yield_now`](yield_now()) |
+//! | `sleep`, `sleep(1, result)`, `sleep(0)` | [`sleep`](sleep()), [`sleep_with`], [`yield_now`](yield_now()) |
 //! | `gather`, `TaskGroup`, `wait`, `as_completed`, `shield` | [`gather`](gather()), [`gather!`], [`try_gather`](try_gather()), [`task_group`], [`wait`](wait()), [`as_completed`](as_completed()), [`shield`](shield()) |
 //! | `timeout`, `timeout_at`, `wait_for` | [`timeout`](timeout()), [`timeout_at`], [`wait_for`] |
 //! | `except CancelledError` | [`catch_cancelled`] |

@@ -9,7 +9,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::{error, fmt};
+use std::{error, fmt, io};
 
 use crate::combine::child_count::ChildCount;
 use crate::combine::tasks::{GatherFutures, Tasks};
@@ -142,6 +142,25 @@ impl fmt::Display for GatherError {
 }
 
 impl error::Error for GatherError {}
+
+/// For `gather(futures).await?` in functions that return an `io::Result`. The error is inside, as `Other`.
+///
+/// ```
+/// use std::io;
+/// async fn sizes() -> io::Result<()> {
+///     let size = |path| async move { callsoon::fs::read(path).await.map(|bytes| bytes.len()) };
+///     let (null, missing) = callsoon::gather!(size("/dev/null"), size("/nobody/is/here")).await?;
+///     assert_eq!(null?, 0);
+///     missing.map(drop)
+/// }
+/// assert_eq!(callsoon::run(sizes())?.unwrap_err().kind(), io::ErrorKind::NotFound);
+/// # Ok::<(), io::Error>(())
+/// ```
+impl From<GatherError> for io::Error {
+    fn from(error: GatherError) -> Self {
+        Self::other(error)
+    }
+}
 
 /// The future of [`gather`] and [`gather!`](crate::gather!).
 ///

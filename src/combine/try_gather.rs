@@ -6,9 +6,9 @@
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::{error, fmt};
+use std::{error, fmt, io};
 
-use crate::combine::gather::{Gather, gather};
+use crate::combine::gather::{Gather, GatherError, gather};
 use crate::error::{CancelOrigin, Cancellation, TaskError};
 use crate::kernel::cancel::node::{Kind, State};
 use crate::kernel::cancel::scope::Scope;
@@ -135,6 +135,27 @@ impl<E: error::Error + 'static> error::Error for TryGatherError<E> {
         match self {
             Self::Failed { error, .. } => error.source(),
             Self::Ended { .. } => None,
+        }
+    }
+}
+
+/// For `try_gather(futures).await?` in functions that return an `io::Result`. The error of a child comes out as its own
+/// type converts, an `io::Error` as it is, without the index. That of a child that panicked or was cancelled is inside,
+/// as `Other`.
+///
+/// ```
+/// use std::io;
+/// async fn read_both() -> io::Result<Vec<Vec<u8>>> {
+///     Ok(callsoon::try_gather(["/dev/null", "/nobody/is/here"].map(callsoon::fs::read)).await?)
+/// }
+/// assert_eq!(callsoon::run(read_both())?.unwrap_err().kind(), io::ErrorKind::NotFound);
+/// # Ok::<(), io::Error>(())
+/// ```
+impl<E: Into<io::Error>> From<TryGatherError<E>> for io::Error {
+    fn from(error: TryGatherError<E>) -> Self {
+        match error {
+            TryGatherError::Failed { error, .. } => error.into(),
+            TryGatherError::Ended { index, error } => Self::other(GatherError { index, error }),
         }
     }
 }

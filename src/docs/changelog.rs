@@ -11,6 +11,9 @@
 //!   [`docs::modules`](crate::docs::modules).
 //! - [`docs::tutorials`](crate::docs::tutorials) says which example is which program of asyncio's documentation. Nineteen
 //!   examples are new, and all have `--help`.
+//! - [`GatherError`](crate::GatherError), [`TryGatherError`](crate::TryGatherError) and `ProcessPoolError` convert into
+//!   `io::Error`, and [`docs::errors`](crate::docs::errors) has every type of error. The guide has
+//!   [asynchronous generators](crate::docs::guide#asynchronous-generators).
 //! - [`Task::report_errors`](crate::Task::report_errors): an `Err` that no code reads is reported.
 //! - [`docs::errors`](crate::docs::errors) lists the types of errors. Children, bodies of groups and functions of servers may
 //!   return `anyhow::Result` and `Box<dyn Error + Send + Sync>`. For that the errors that they return are `Send` and `Sync`, so a

@@ -11,12 +11,27 @@
 //! | [`TaskError`](crate::TaskError) | a task ended without a value | the panic's payload | `Other` |
 //! | [`FutureError`](crate::FutureError) | a [`Future`](crate::Future) has no value | the error of `set_exception` | `Other` |
 //! | [`GroupError`](crate::GroupError) | a [`task_group`](crate::task_group) failed or was stopped | every failure | `Other` |
+//! | [`Failure`](crate::Failure) | one failure inside of a `GroupError` | its cause | no conversion |
+//! | [`GatherError`](crate::GatherError) | a child of a [`gather`](crate::gather()) panicked or was cancelled | its index, the panic's payload | `Other` |
+//! | [`TryGatherError`](crate::TryGatherError) | a child of a [`try_gather`](crate::try_gather()) failed | its index and its error | the child's error as that converts, or `Other` |
 //! | [`ExecutorError`](crate::ExecutorError) | a job in a thread gave no value | the panic's payload | the system's, or `Other` |
 //! | [`ThreadFutureError`](crate::ThreadFutureError) | another thread's coroutine gave no value | the panic's payload | `TimedOut`, `NotConnected` for a closed loop, or `Other` |
+//! | `ProcessPoolError`, feature `process-pool`, | a job in a worker process gave no value | the panic's message | the system's, or `Other` |
+//! | [`StuckJobs`](crate::StuckJobs) | a pool was not done in time | how many jobs are left | no conversion |
 //! | [`TimedOut`](crate::TimedOut) | a timeout | nothing | `TimedOut` |
 //! | [`LoopClosed`](crate::LoopClosed) | the loop is closed | nothing | `NotConnected` |
 //! | [`SignalError`](crate::SignalError) | a signal cannot be caught | nothing | the system's, `NotConnected` for a closed loop, or `InvalidInput` |
 //! | [`ServeError`](crate::transport::ServeError) | a server does not serve | nothing | the system's, or `Other` |
+//! | [`ReadError`](crate::stream::ReadError) | a read of a stream did not give what was asked for | what had arrived | the system's, `UnexpectedEof`, or `InvalidData` for a line over the limit |
+//! | [`IncompleteRead`](crate::stream::IncompleteRead), [`FailedRead`](crate::stream::FailedRead), [`LimitOverrun`](crate::stream::LimitOverrun) | the cases of a `ReadError` | what had arrived | as those of a `ReadError` |
+//! | [`CannotWrite`](crate::transport::CannotWrite) | a `try_write` after the end of the writing side | nothing | no conversion |
+//! | [`InvalidLimits`](crate::transport::InvalidLimits) | the marks of a write buffer are the wrong way round | nothing | no conversion |
+//! | [`GetError`](crate::queue::GetError), [`PutError`](crate::queue::PutError) | `get_nowait`, `put_nowait`: the queue is empty, full or shut down | the item | no conversion |
+//! | [`ShutDown`](crate::queue::ShutDown) | `get`, `put`: the queue was shut down | the item | no conversion |
+//! | [`TooManyTasksDone`](crate::queue::TooManyTasksDone) | more `task_done` than items | nothing | no conversion |
+//! | [`BrokenBarrier`](crate::sync::BrokenBarrier), [`NotLocked`](crate::sync::NotLocked), [`TooManyPermits`](crate::sync::TooManyPermits) | the barrier was aborted, the lock is not held, more was released than there is | nothing | no conversion |
+//! | [`TimeoutState`](crate::TimeoutState) | a [`Timeout`](crate::Timeout) was moved that is over | nothing | no conversion |
+//! | [`NoException`](crate::NoException) | `exception()` of a task that has none to give | nothing | no conversion |
 //! | [`InvalidState`](crate::InvalidState) | a result was set twice, or read too early | the argument | no conversion |
 //! | [`GroupClosed`](crate::GroupClosed) | a group takes no more children | the future | no conversion |
 //! | [`BindError`](crate::transport::BindError) | a server or a socket cannot be bound | the place, the system's error | it is inside of one |
@@ -24,11 +39,14 @@
 //! | [`SendError`](crate::net::SendError) | a message to an address was not sent | the address or path, the system's error | it is inside of one |
 //! | [`LookupError`](crate::net::LookupError) | a host was not found | the host, the reason | it is inside of one |
 //! | [`GaiError`](crate::net::GaiError) | the system's resolver failed | the resolver's code | it is inside of a `LookupError` |
+//! | [`InspectorError`](crate::InspectorError) | a loop has no inspector | the path, the system's error | it is inside of one |
+//! | [`TestError`](crate::testing::TestError) | a test of [`testing`](crate::testing) failed or left something | what it found | no conversion |
 //! | [`PathError`](crate::fs::PathError) | a call with a path failed | the path, the system's error | it is inside of one |
 //! | [`StartError`](crate::process::StartError) | a program was not found, or may not be run | the program, the system's error | it is inside of one |
-//! | [`InspectorError`](crate::InspectorError) | a loop's inspector was not made | the path, the system's error | it is inside of one |
 //! | `tls::HandshakeError`, feature `tls` | a TLS handshake failed | the peer, the error of rustls | it is inside of one |
-//! | `ProcessPoolError`, feature `process-pool` | a job of a worker process gave no value | nothing | no conversion |
+//!
+//! [`Cancellation`](crate::Cancellation), [`Cancelled`](crate::Cancelled) and [`Panicked`](crate::Panicked) are errors too, for
+//! `source` and for boxes: they are what is inside of the errors above.
 //!
 //! # Causes
 //! An error's text has its cause: `cannot connect to 127.0.0.1:1: Connection refused`. Its

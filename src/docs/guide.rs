@@ -116,6 +116,41 @@
 //! [`Future`](crate::Future) for one value that some callback sets. None of them takes a limit of time; put `timeout`
 //! around it, and nothing is lost.
 //!
+//! # Asynchronous generators
+//! An `async def` with a `yield` is a `Stream` here, of the crate `futures-util`: `stream::unfold` makes it, `next` is
+//! `async for`, and its adapters are the comprehensions. It needs no feature of this crate.
+//!
+//! ```
+//! use std::pin::pin;
+//! use std::time::Duration;
+//!
+//! use callsoon::{sleep, testing};
+//! use futures_util::stream::{self, Stream, StreamExt as _};
+//!
+//! fn powers_of_two(count: u32) -> impl Stream<Item = u64> {
+//!     stream::unfold(0, move |n| async move {
+//!         if n == count {
+//!             return None;
+//!         }
+//!         sleep(Duration::from_secs(1)).await;
+//!         Some((1 << n, n + 1)) // the value, and the state for the next one
+//!     })
+//! }
+//!
+//! testing::run(async {
+//!     let mut sum = 0;
+//!     let mut powers = pin!(powers_of_two(4));
+//!     while let Some(power) = powers.next().await {
+//!         sum += power;
+//!     }
+//!     assert_eq!(sum, 15);
+//!     assert_eq!(powers_of_two(3).map(|power| power + 1).collect::<Vec<_>>().await, [2, 3, 5]);
+//! });
+//! ```
+//!
+//! A generator that has to work ahead of its reader, or that several tasks read, is a task with a
+//! [`Queue`](crate::Queue), as in the example `generator`.
+//!
 //! # Callbacks
 //! [`get_running_loop`](crate::get_running_loop) gives the [`LoopHandle`](crate::LoopHandle), with
 //! [`call_soon`](crate::LoopHandle::call_soon), [`call_later`](crate::LoopHandle::call_later) and

@@ -31,7 +31,7 @@
 //! | the same by protocols | examples `echo_protocol`, `tcp_client` |
 //! | a UDP echo server and client | example `udp_echo` |
 //! | the HTTP headers of a URL | example `site_status` |
-//! | a connected socket that is registered, `create_connection(sock=…)` | [`connect_accepted_socket`](crate::LoopHandle::connect_accepted_socket) |
+//! | a connected socket that is registered, `create_connection(sock=…)`, `open_connection(sock=…)` | [`create_connection`](crate::LoopHandle::create_connection) and [`open_connection`](crate::open_connection) take it in place of the address |
 //! | `create_subprocess_shell`, with the output of commands | example `shell_many` |
 //! | a date by a child, `create_subprocess_exec` | example `subprocess_date` |
 //! | `communicate` | example `communicate` |
@@ -43,7 +43,7 @@
 //! | queue workers with `join` and cancel; producers and consumers | example `producer_consumer` |
 //! | chained coroutines with delays | example `chained` |
 //! | three random makers that try again | example `make_random` |
-//! | an asynchronous generator with `async for`: powers of two | example `generator` |
+//! | an asynchronous generator with `async for`: powers of two | as a stream: [the guide](crate::docs::guide#asynchronous-generators); as a task with a queue: example `generator` |
 //! | areq and the bulk crawler: pages fetched side by side, their links parsed and written to a file | example `crawl` |
 //! | context variables, and an echo server that knows its client's address | examples `context`, `context_echo` |
 //! | a file that is sent, `sendfile` | example `sendfile` |

@@ -78,6 +78,26 @@ impl Error for ProcessPoolError {
     }
 }
 
+/// For `pool.run(&F, x).await?` in functions that return an `io::Result`. An error of the system's is that error, every
+/// other one is inside, as `Other`.
+///
+/// ```
+/// use std::io;
+///
+/// use callsoon::process_pool::ProcessPoolError;
+/// assert_eq!(io::Error::from(ProcessPoolError::ShutDown).to_string(), "the pool has been shut down");
+/// let refused = ProcessPoolError::Io(io::ErrorKind::PermissionDenied.into());
+/// assert_eq!(io::Error::from(refused).kind(), io::ErrorKind::PermissionDenied);
+/// ```
+impl From<ProcessPoolError> for io::Error {
+    fn from(error: ProcessPoolError) -> Self {
+        match error {
+            ProcessPoolError::Io(error) => error,
+            error => Self::other(error),
+        }
+    }
+}
+
 impl From<io::Error> for ProcessPoolError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)

@@ -9,7 +9,7 @@ use callsoon::stream::ClientResult;
 use callsoon::transport::ServeError;
 use callsoon::{
     EventLoop, FutureError, GroupError, Outcome, RunError, SignalError, ThreadFutureError,
-    create_task, run, task_builder, task_group, yield_now,
+    create_task, current_task, gather, run, task_builder, task_group, try_gather, yield_now,
 };
 
 use crate::support::{Trace, audited, on_virtual_time};
@@ -110,6 +110,43 @@ fn errors_that_hold_an_error_of_the_system_convert_into_it() {
             "NotConnected: the event loop is closed",
         ]
     );
+}
+
+#[test]
+fn errors_of_gathers_pass_a_question_mark_of_an_io_result() {
+    /// Returns its argument, has the system's error, or is cancelled.
+    async fn child(n: u8) -> io::Result<u8> {
+        match n {
+            0 => Err(io::Error::from_raw_os_error(libc::ECONNREFUSED)),
+            1 => {
+                current_task().unwrap().cancel_with("no more");
+                std::future::pending().await
+            }
+            _ => Ok(n),
+        }
+    }
+    async fn gathered(numbers: [u8; 2]) -> io::Result<Vec<io::Result<u8>>> {
+        Ok(gather(numbers.map(child)).await?)
+    }
+    async fn tried(numbers: [u8; 2]) -> io::Result<Vec<u8>> {
+        Ok(try_gather(numbers.map(child)).await?)
+    }
+    let text = |error: io::Error| format!("{:?}: {error}", error.kind());
+    audited(move || {
+        let cancelled = run(gathered([0, 1])).unwrap().unwrap_err();
+        assert_eq!(
+            text(cancelled),
+            "Other: gathered future 1: the task was cancelled: no more"
+        );
+        let cancelled = run(tried([1, 2])).unwrap().unwrap_err();
+        assert_eq!(
+            text(cancelled),
+            "Other: gathered future 0: the task was cancelled: no more"
+        );
+        let refused = run(tried([2, 0])).unwrap().unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::ECONNREFUSED));
+        assert_eq!(run(tried([2, 3])).unwrap().unwrap(), [2, 3]);
+    });
 }
 
 #[test]
