@@ -176,7 +176,15 @@ impl fmt::Display for TaskError {
     }
 }
 
-impl Error for TaskError {}
+impl Error for TaskError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Cancelled(cancelled) => Some(cancelled),
+            Self::Panicked(panicked) => Some(panicked),
+            _ => None,
+        }
+    }
+}
 
 /// For `task.await??` in functions that return an `io::Result`. The error is inside, as `Other`.
 ///
@@ -254,6 +262,7 @@ impl fmt::Display for FutureError {
 impl Error for FutureError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
+            Self::Cancelled(cancelled) => Some(cancelled),
             Self::Exception(error) => error.source(),
             _ => None,
         }
@@ -433,7 +442,8 @@ impl fmt::Debug for RunError {
 impl Error for RunError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Io(error) => error.source(),
+            Self::Cancelled(cancelled) => Some(cancelled),
+            Self::Io(error) => Some(error),
             _ => None,
         }
     }

@@ -141,7 +141,11 @@ impl fmt::Display for GatherError {
     }
 }
 
-impl error::Error for GatherError {}
+impl error::Error for GatherError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
 
 /// For `gather(futures).await?` in functions that return an `io::Result`. The error is inside, as `Other`.
 ///

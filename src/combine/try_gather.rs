@@ -133,8 +133,8 @@ impl<E: fmt::Display> fmt::Display for TryGatherError<E> {
 impl<E: error::Error + 'static> error::Error for TryGatherError<E> {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Failed { error, .. } => error.source(),
-            Self::Ended { .. } => None,
+            Self::Failed { error, .. } => Some(error),
+            Self::Ended { error, .. } => Some(error),
         }
     }
 }

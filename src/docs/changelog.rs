@@ -27,8 +27,6 @@
 //!   `raw_os_error` of the `io::Error`. So do the calls on a [`fs::File`](crate::fs::File) that was opened by its path,
 //!   those that send a message to an address ([`SendError`](crate::net::SendError)), TLS handshakes (`HandshakeError`,
 //!   which has the error of rustls that was itself inside before), and jobs of process pools, which name the function.
-//! - An error's `source` is what is below the cause that its text has, so a printed chain says nothing twice. Before, the
-//!   source was often that cause; now a method or a field gives it: [`docs::errors`](crate::docs::errors#causes).
 //! - [`LoopMetrics`](crate::LoopMetrics), which was `Metrics`, counts callbacks, steps, wakes, posts, timers, tasks and
 //!   sources too, and [`since`](crate::LoopMetrics::since) gives the difference. With
 //!   [`Builder::metrics`](crate::Builder::metrics) a loop has histograms: [`Latencies`](crate::Latencies).

@@ -49,17 +49,19 @@
 //! `source` and for boxes: they are what is inside of the errors above.
 //!
 //! # Causes
-//! An error's text has its cause: `cannot connect to 127.0.0.1:1: Connection refused`. Its
-//! [`source`](std::error::Error::source) is what is below that cause, and usually there is nothing. So `{}` says all, and
-//! what prints a whole chain, as anyhow's `{:#}` does, says nothing twice. The cause itself is a field or has a method,
-//! such as [`ConnectError::error`](crate::net::ConnectError::error), and `of` finds the error of ours in an `io::Error`:
+//! An error's text has its cause: `cannot connect to 127.0.0.1:1: Connection refused`. So `{}` says all. Its
+//! [`source`](std::error::Error::source) is that cause, as an `io::Error` with the system's number where there is one, so that
+//! a program that walks the chain finds it. What prints a whole chain, as anyhow's `{:#}` does, says the cause twice. The cause
+//! is a field too or has a method, such as [`ConnectError::error`](crate::net::ConnectError::error), and `of` finds the error
+//! of ours in an `io::Error`:
 //!
 //! ```
 //! use callsoon::net::{ConnectError, TcpStream};
 //! let error = callsoon::run(async { TcpStream::connect("127.0.0.1:1").await }).unwrap().unwrap_err();
-//! assert!(std::error::Error::source(&error).is_none());
-//! let cause = ConnectError::of(&error).and_then(ConnectError::error).unwrap();
+//! let cause: &std::io::Error = std::error::Error::source(&error).unwrap().downcast_ref().unwrap();
 //! assert_eq!(cause.raw_os_error(), Some(libc::ECONNREFUSED));
+//! let same = ConnectError::of(&error).and_then(ConnectError::error).unwrap();
+//! assert_eq!(same.raw_os_error(), cause.raw_os_error());
 //! ```
 //!
 //! # Places

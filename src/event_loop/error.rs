@@ -47,7 +47,14 @@ impl fmt::Display for ThreadFutureError {
     }
 }
 
-impl Error for ThreadFutureError {}
+impl Error for ThreadFutureError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Panicked(panicked) => Some(panicked),
+            _ => None,
+        }
+    }
+}
 
 /// `TimedOut` and `NotConnected` for those two cases, every other one as `Other`. The error is inside.
 ///

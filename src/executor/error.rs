@@ -48,7 +48,8 @@ impl fmt::Display for ExecutorError {
 impl Error for ExecutorError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Io(error) => error.source(),
+            Self::Panicked(panicked) => Some(panicked),
+            Self::Io(error) => Some(error),
             _ => None,
         }
     }

@@ -44,7 +44,7 @@ impl fmt::Display for PathError {
 
 impl Error for PathError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.error.source()
+        Some(&self.error)
     }
 }
 

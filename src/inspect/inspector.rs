@@ -84,7 +84,7 @@ impl fmt::Display for InspectorError {
 
 impl Error for InspectorError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause.source()
+        Some(&self.cause)
     }
 }
 

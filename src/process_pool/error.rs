@@ -72,7 +72,7 @@ impl fmt::Display for ProcessPoolError {
 impl Error for ProcessPoolError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Io(error) => error.source(),
+            Self::Io(error) => Some(error),
             _ => None,
         }
     }

@@ -42,7 +42,7 @@ impl fmt::Display for SignalError {
 impl Error for SignalError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Io(error) => error.source(),
+            Self::Io(error) => Some(error),
             _ => None,
         }
     }

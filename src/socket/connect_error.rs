@@ -177,6 +177,6 @@ impl fmt::Display for ConnectError {
 
 impl Error for ConnectError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.error()?.source()
+        Some(self.error()?)
     }
 }

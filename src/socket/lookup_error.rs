@@ -99,6 +99,6 @@ impl fmt::Display for LookupError {
 
 impl Error for LookupError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.error.source()
+        Some(&self.error)
     }
 }

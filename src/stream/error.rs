@@ -193,16 +193,17 @@ impl Error for LimitOverrun {}
 
 impl Error for FailedRead {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.error.source()
+        Some(&self.error)
     }
 }
 
 impl Error for ReadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Incomplete(_) | Self::LimitOverrun(_) => None,
-            Self::Failed(error) => error.source(),
-            Self::Io(error) => error.source(),
+            Self::Incomplete(error) => Some(error),
+            Self::LimitOverrun(error) => Some(error),
+            Self::Failed(error) => Some(error),
+            Self::Io(error) => Some(error),
         }
     }
 }

@@ -114,7 +114,7 @@ impl fmt::Display for TestError {
 impl Error for TestError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Run(error) => error.source(),
+            Self::Run(error) => Some(error),
             Self::Leftovers(_) => None,
         }
     }

@@ -365,7 +365,7 @@ impl fmt::Display for ServeError {
 impl Error for ServeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Io(error) => error.source(),
+            Self::Io(error) => Some(error),
             _ => None,
         }
     }

@@ -177,7 +177,8 @@ impl From<GroupError> for io::Error {
 
 impl Error for GroupError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.failures().first()?.source()
+        let first = self.failures().first()?;
+        Some(first)
     }
 }
 
@@ -320,7 +321,7 @@ impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.cause {
             FailureCause::Error(error) => error.source(),
-            FailureCause::Panicked(_) => None,
+            FailureCause::Panicked(panicked) => Some(panicked),
         }
     }
 }

@@ -89,7 +89,7 @@ impl fmt::Display for HandshakeError {
 
 impl StdError for HandshakeError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.error.source()
+        Some(&self.error)
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
@@ -12,9 +13,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use callsoon::fs::PathError;
-use callsoon::net::{ConnectError, LookupError, SendError, TcpStream};
-use callsoon::transport::BindError;
+use callsoon::net::TcpStream;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::Patience;
@@ -24,19 +23,17 @@ pub(crate) fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// Returns the number of the system's error, also of one that is inside of errors that name a place.
+/// Returns the number of the system's error, also of one that is inside of an error that names a place.
 pub(crate) fn os_error(error: &io::Error) -> Option<i32> {
-    let connecting = ConnectError::of(error).and_then(ConnectError::error);
-    let binding = BindError::of(error).map(BindError::error);
-    let looking_up = LookupError::of(error).map(LookupError::error);
-    let sending = SendError::of(error).map(SendError::error);
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    let of_a_path = inner.map(|inner: &PathError| &inner.error);
-    let below = connecting.or(binding).or(looking_up).or(sending);
-    match below.or(of_a_path) {
-        Some(below) => os_error(below),
-        None => error.raw_os_error(),
+    let mut inner: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = inner {
+        let system = error.downcast_ref::<io::Error>();
+        if let Some(number) = system.and_then(io::Error::raw_os_error) {
+            return Some(number);
+        }
+        inner = error.source();
     }
+    None
 }
 
 /// Returns two connected sockets in blocking mode, whose calls fail after a while instead of hanging.
