@@ -169,6 +169,9 @@ impl Talk {
             self.request("quit".into());
         }
         self.requests.shutdown(false);
+        self.history
+            .note(format_args!("client on wire {} is done", self.wire));
+        self.history.view(self.wire, |view| view.has_quit = true);
         std::future::pending().await
     }
 

@@ -18,21 +18,30 @@ pub(crate) enum Fault {
     TrustsSilence,
     /// A shutdown has no deadline.
     WaitsForever,
+    /// What has come of a request is lost when the rest comes late.
+    LosesBegun,
+    /// The number of a message is read before a pause, and the next one is noted after it.
+    LostUpdate,
+    /// The connection of a client that has got everything is kept in a list.
+    KeepsGone,
     /// A session starts a task that nobody ends.
     LeavesTask,
     /// The members of a room are reached in the order of a hash map.
     RandomOrder,
 }
 
-/// All of them.
-pub(crate) const FAULTS: [Fault; 9] = [
-    Fault::DropsWhenFull,
-    Fault::SkipsJoiner,
-    Fault::DoesNotWait,
-    Fault::WaitsForSlow,
-    Fault::WritesTwice,
-    Fault::TrustsSilence,
-    Fault::WaitsForever,
-    Fault::LeavesTask,
-    Fault::RandomOrder,
+/// All of them, with words of the violation that each is found by.
+pub(crate) const FAULTS: [(Fault, &str); 12] = [
+    (Fault::DropsWhenFull, "was next"),
+    (Fault::SkipsJoiner, "was next"),
+    (Fault::DoesNotWait, "ended for no reason: Closed"),
+    (Fault::WaitsForSlow, "has not come"),
+    (Fault::WritesTwice, "is no answer"),
+    (Fault::TrustsSilence, "the server has not noticed a cut"),
+    (Fault::WaitsForever, "the shutdown took"),
+    (Fault::LosesBegun, "the answer to"),
+    (Fault::LostUpdate, "was next"),
+    (Fault::KeepsGone, "ends of connections are left"),
+    (Fault::LeavesTask, "pending task"),
+    (Fault::RandomOrder, "the same seed gave another trace"),
 ];

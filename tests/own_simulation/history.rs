@@ -32,6 +32,8 @@ pub(crate) struct Facts {
     pub(crate) stopped: Option<Duration>,
     /// All sessions had ended before the deadline of the shutdown.
     pub(crate) in_time: bool,
+    /// What was still there at the end, and what has failed.
+    pub(crate) left: Vec<String>,
 }
 
 /// What happened to a wire between a client and the server.
@@ -67,6 +69,8 @@ pub(crate) struct View {
     pub(crate) requests: Vec<String>,
     /// The whole lines that came, in order.
     pub(crate) received: Vec<String>,
+    /// It has asked for the end of the connection, or has ended its stream.
+    pub(crate) has_quit: bool,
     /// When it last began to read again after a stall.
     pub(crate) stalled_last: Option<Duration>,
     pub(crate) end: Option<(End, Duration)>,

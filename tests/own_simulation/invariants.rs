@@ -10,8 +10,8 @@
 //!    why not.
 //! 6. **A broken wire is noticed** by both of its ends: a reset at once, silence after the time limit.
 //! 7. **The shutdown ends in time.**
-//!
-//! That nothing is left behind is checked where the run ends.
+//! 8. **Nothing is left.** The network has no end of a connection, and the server no client; [`callsoon::testing`] looks for
+//!    tasks, timers, callbacks and failures.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,6 +43,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<String> {
     }
     check_senders(facts, &messages, &mut found);
     check_shutdown(facts, &mut found);
+    found.extend(facts.left.iter().cloned());
     found
 }
 
@@ -148,20 +149,22 @@ fn check_effects(facts: &Facts, wire: usize, view: &View, found: &mut Vec<String
     let shared = shared
         .take_while(|(answer, request)| answer == request)
         .count();
-    let is_goodbye = view.received.last().is_some_and(|line| line == "bye");
-    // A goodbye ends the stays that the client has not ended.
-    let rest = answers[shared..].iter();
-    let rest_is_goodbye = is_goodbye && rest.clone().all(|answer| answer.starts_with("leave "));
-    if answers.len() > shared && !rest_is_goodbye {
+    let end = view.end.map_or(Duration::MAX, |(_, at)| at);
+    let is_stopped = facts.stop.is_some_and(|stop| stop <= end);
+    // A goodbye ends the stays that the client has not ended, and may break off.
+    let mut rest = answers[shared..].iter();
+    let may_end = view.has_quit || is_stopped;
+    if let Some(answer) = rest.find(|answer| !may_end || !answer.starts_with("leave ")) {
         let next = requests.get(shared);
         found.push(format!(
-            "wire {wire}: the answer to {next:?} is to {:?}",
-            answers[shared]
+            "wire {wire}: the answer to {next:?} is to {answer:?}"
         ));
     }
-    let end = view.end.map_or(Duration::MAX, |(_, at)| at);
-    let stopped_before = facts.stop.is_none_or(|stop| stop <= end);
-    if is_goodbye && !stopped_before && shared < requests.len() {
+    let is_goodbye = view.received.last().is_some_and(|line| line == "bye");
+    if is_goodbye && !may_end {
+        found.push(format!("wire {wire}: goodbye for no reason"));
+    }
+    if is_goodbye && !is_stopped && shared < requests.len() {
         let request = &requests[shared];
         found.push(format!("wire {wire}: {request:?} had no effect"));
     }

@@ -1,10 +1,11 @@
 //! One run of the simulation: all parts in one process, from a seed to the violations that were found.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
 use callsoon::testing::{self, Trace};
-use callsoon::{Event, sleep, task_group, timeout};
+use callsoon::{Event, GroupError, sleep, task_group, timeout};
 
 use crate::client::use_server;
 use crate::faults::Fault;
@@ -27,23 +28,34 @@ const TOO_LONG: Duration = Duration::from_secs(3600);
 
 /// Runs the simulation of a seed.
 pub(crate) fn run(seed: u64, fault: Fault) -> Run {
-    let trace = Trace::new();
     let random = Random::new(seed);
     let order = random.next();
-    let played = play(random, fault, trace.clone());
-    let ended = testing::builder()
-        .with(|builder| builder.shuffle(order))
-        .try_run(timeout(TOO_LONG, played));
+    run_in_order(random, order, fault)
+}
+
+/// Runs it with another seed for the order in which the loop runs what is ready.
+pub(crate) fn run_in_order(random: Random, order: u64, fault: Fault) -> Run {
+    let trace = Trace::new();
+    let played = timeout(TOO_LONG, play(random, fault, trace.clone()));
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        let test = testing::builder().with(|builder| builder.shuffle(order));
+        test.try_run(played)
+    }));
     let mut violations = Vec::new();
     let facts = match ended {
-        Ok(Ok(history)) => Some(history.into_facts()),
-        Ok(Err(_)) => {
+        Ok(Ok(Ok(facts))) => Some(facts),
+        Ok(Ok(Err(_))) => {
             violations.push("the run did not end".to_owned());
             None
         }
         // What is left behind: tasks, timers, callbacks, failures that nobody has handled.
-        Err(error) => {
+        Ok(Err(error)) => {
             violations.push(error.to_string());
+            None
+        }
+        // Its message was printed.
+        Err(_) => {
+            violations.push("a panic".to_owned());
             None
         }
     };
@@ -58,19 +70,19 @@ pub(crate) fn run(seed: u64, fault: Fault) -> Run {
 }
 
 /// The whole program: returns when the server has stopped, all clients have ended, and the network is closed.
-async fn play(random: Random, fault: Fault, trace: Trace) -> History {
+async fn play(random: Random, fault: Fault, trace: Trace) -> Facts {
     let history = History::new(trace);
     let server = Rc::new(Server::new(history.clone(), fault));
+    let mut left = Vec::new();
     let played = task_group(async |group| {
         let network = Network::new(group.clone(), random.fork(), history.clone());
         let network = Rc::new(network);
         let stop = Rc::new(Event::new());
         let serving = Rc::clone(&server).serve(network.listener(), Rc::clone(&stop));
         let serving = group.create_task(note_end(serving, history.clone()));
-        let dividing = Rc::clone(&network);
-        let divisions = random.within(0..=3);
-        let dividing = group.create_task(async move { dividing.divide(divisions).await });
-        let clients = task_group(async |clients| {
+        let (dividing, times) = (Rc::clone(&network), random.within(0..=3));
+        let dividing = group.create_task(async move { dividing.divide(times).await });
+        task_group(async |clients| {
             for client in 0..random.within(2..=7) as usize {
                 let network = Rc::clone(&network);
                 clients.create_task(use_server(client, network, random.fork(), history.clone()));
@@ -79,17 +91,30 @@ async fn play(random: Random, fault: Fault, trace: Trace) -> History {
             history.note(format_args!("stop"));
             history.facts().stop = Some(history.now());
             stop.set();
-        });
-        clients.await.unwrap();
-        serving.await.unwrap();
-        dividing.await.unwrap();
-        assert_eq!(network.open_ends(), 0, "ends of connections are left");
+        })
+        .await?;
+        // A panic in one of them is the group's.
+        let _ = serving.await;
+        let _ = dividing.await;
+        if network.open_ends() > 0 {
+            left.push("ends of connections are left".to_owned());
+        }
         network.close();
+        Ok::<_, GroupError>(())
     });
-    played.await.unwrap();
-    assert_eq!(Rc::strong_count(&server), 1, "something holds the server");
-    assert!(server.is_empty(), "the server still has members");
-    history
+    if let Err(error) = played.await {
+        left.push(error.to_string());
+    }
+    if Rc::strong_count(&server) > 1 {
+        left.push("something holds the server".to_owned());
+    }
+    if !server.is_empty() {
+        left.push("the server still has members".to_owned());
+    }
+    drop(server);
+    let mut facts = history.into_facts();
+    facts.left = left;
+    facts
 }
 
 async fn note_end(serving: impl Future<Output = bool>, history: History) {

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use crate::faults::{FAULTS, Fault};
 use crate::history::{End, Facts};
-use crate::scenario::{Run, run};
+use crate::random::Random;
+use crate::scenario::{Run, run, run_in_order};
 
 /// How many seeds are tried where the environment says nothing: some seconds in a debug build.
 const SEEDS: u64 = 300;
@@ -118,7 +119,7 @@ fn invariants_hold_with_each_seed() {
 }
 
 /// What has to happen in some of the runs.
-const HAPPENINGS: [&str; 13] = [
+const HAPPENINGS: [&str; 14] = [
     "clients told goodbye",
     "connections closed",
     "connections reset",
@@ -132,6 +133,7 @@ const HAPPENINGS: [&str; 13] = [
     "shutdowns at the deadline",
     "shutdowns in time",
     "stalls",
+    "streams ended by clients",
 ];
 
 fn count(facts: &Facts, counts: &mut BTreeMap<&'static str, u64>) {
@@ -146,9 +148,11 @@ fn count(facts: &Facts, counts: &mut BTreeMap<&'static str, u64>) {
             Some(End::Closed) => "connections closed",
             Some(End::Reset) => "connections reset",
             Some(End::Silent) => "connections silent",
-            Some(End::Vanished) | None => "connections vanished",
+            Some(End::Vanished) => "connections vanished",
+            None => "connections without an end",
         };
         add(end, 1);
+        add("streams ended by clients", usize::from(view.has_quit));
         let messages = view
             .received
             .iter()
@@ -169,16 +173,35 @@ fn count(facts: &Facts, counts: &mut BTreeMap<&'static str, u64>) {
 }
 
 #[test]
-fn planted_faults_are_found() {
+fn planted_faults_are_found_and_their_seeds_repeat_them() {
     let mut found = Vec::new();
-    for fault in FAULTS {
+    for (fault, words) in FAULTS {
+        let twice = fault == Fault::RandomOrder;
         let first = (0..SEEDS_OF_FAULT).find_map(|seed| {
-            let violations = try_seed(seed, fault, fault == Fault::RandomOrder).violations;
-            let violation = violations.into_iter().next()?;
-            Some(format!("seed {seed}: {violation}"))
+            let violations = try_seed(seed, fault, twice).violations;
+            let named = |violation: &&String| violation.contains(words);
+            let violation = violations.iter().find(named)?.clone();
+            Some((seed, violation, violations))
         });
-        let first = first.unwrap_or_else(|| panic!("{fault:?} was not found"));
-        found.push(format!("{fault:?}: {first}"));
+        let (seed, violation, violations) =
+            first.unwrap_or_else(|| panic!("{fault:?} was not found"));
+        // The order of a hash map is the one thing that a seed does not repeat.
+        if !twice {
+            assert_eq!(run(seed, fault).violations, violations, "{fault:?}");
+        }
+        let line = violation.lines().take(2).collect::<Vec<_>>().join(" ");
+        found.push(format!("{fault:?}: seed {seed}: {line}"));
     }
     println!("{}", found.join("\n"));
+}
+
+#[test]
+fn the_order_of_what_is_ready_is_part_of_the_seed() {
+    let [one, again, other] = [1, 1, 2].map(|order| {
+        let run = run_in_order(Random::new(3), order, Fault::Nothing);
+        assert!(run.violations.is_empty(), "{:?}", run.violations);
+        run.trace
+    });
+    assert_eq!(difference(&one, &again), None);
+    assert!(difference(&one, &other).is_some());
 }

@@ -46,6 +46,8 @@ pub(crate) struct Server {
     rooms: RefCell<BTreeMap<String, Room>>,
     clients: RefCell<BTreeMap<usize, Client>>,
     stopping: Cell<bool>,
+    /// Filled by a planted fault alone.
+    kept: RefCell<Vec<UserEnd>>,
     history: History,
     fault: Fault,
 }
@@ -69,6 +71,7 @@ impl Server {
             rooms: RefCell::default(),
             clients: RefCell::default(),
             stopping: Cell::new(false),
+            kept: RefCell::default(),
             history,
             fault,
         }
@@ -139,10 +142,16 @@ impl Server {
         let mut requests = lines(reader);
         let silence = match self.fault {
             Fault::TrustsSilence => Duration::from_secs(86_400),
+            Fault::LosesBegun => Duration::from_secs(1),
             _ => SILENCE,
         };
         loop {
-            let request = timeout(silence, requests.next_line()).await??;
+            let request = timeout(silence, requests.next_line()).await;
+            if self.fault == Fault::LosesBegun && request.is_err() {
+                requests = lines(requests.into_parts().0);
+                continue;
+            }
+            let request = request??;
             let Some(request) = request.filter(|line| line.ends_with(b"\n")) else {
                 return Ok(());
             };
@@ -184,7 +193,11 @@ impl Server {
             }
             writer.write_all(line.as_bytes()).await?;
         }
-        writer.shutdown().await
+        writer.shutdown().await?;
+        if self.fault == Fault::KeepsGone {
+            self.kept.borrow_mut().push(writer);
+        }
+        Ok(())
     }
 
     async fn join(&self, number: usize, name: &str) {
@@ -210,16 +223,17 @@ impl Server {
 
     /// Sends a message to all members of a room, if the sender is one.
     async fn say(&self, sender: usize, name: &str, text: &str) {
-        let (number, members) = {
+        let Some(number) = self.number_in(sender, name) else {
+            return;
+        };
+        if self.fault == Fault::LostUpdate {
+            sleep(Duration::from_millis(5)).await;
+        }
+        let members = {
             let mut rooms = self.rooms.borrow_mut();
-            let Some(room) = rooms.get_mut(name) else {
-                return;
-            };
-            if !room.members.contains(&sender) {
-                return;
-            }
-            room.next += 1;
-            (room.next - 1, room.members.clone())
+            let room = rooms.get_mut(name).unwrap();
+            room.next = number + 1;
+            room.members.clone()
         };
         let line: Rc<str> = format!("message {name} {number} {sender} {text}\n").into();
         for member in self.in_order(members) {
@@ -234,6 +248,13 @@ impl Server {
                 self.evict(member);
             }
         }
+    }
+
+    /// Returns the number of the next message in a room, if the client is a member.
+    fn number_in(&self, sender: usize, name: &str) -> Option<u64> {
+        let rooms = self.rooms.borrow();
+        let room = rooms.get(name)?;
+        room.members.contains(&sender).then_some(room.next)
     }
 
     fn in_order(&self, members: BTreeSet<usize>) -> Vec<usize> {
