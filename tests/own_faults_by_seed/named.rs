@@ -1,0 +1,1 @@
+//! Faults that a seed has found, each by its own call.
