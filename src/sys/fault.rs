@@ -52,6 +52,7 @@ mod plan {
     use std::io::{self, IoSlice};
     use std::ops::RangeTo;
     use std::os::fd::RawFd;
+    use std::sync::{Arc, Mutex, PoisonError};
 
     use libc::{
         EACCES, EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINTR,
@@ -191,6 +192,9 @@ mod plan {
         Harsh,
     }
 
+    /// What was done, in order. Another thread may read it, when the plan's own hangs.
+    pub(crate) type Log = Arc<Mutex<Vec<String>>>;
+
     /// A plan.
     #[derive(Debug)]
     pub(crate) enum Plan {
@@ -214,8 +218,7 @@ mod plan {
         plan: Plan,
         /// How many calls of each kind were made.
         made: [u64; CALLS],
-        /// What was done, in order.
-        log: Vec<String>,
+        log: Log,
         /// The descriptors whose edge has to come once more.
         again: Vec<RawFd>,
     }
@@ -233,15 +236,15 @@ mod plan {
         let begun = plan.map(|plan| Active {
             plan,
             made: [0; CALLS],
-            log: Vec::new(),
+            log: Log::default(),
             again: Vec::new(),
         });
         ACTIVE.with(|active| *active.borrow_mut() = begun);
     }
 
     /// Returns what was done so far.
-    pub(crate) fn log() -> Vec<String> {
-        active(|active| active.log.clone()).unwrap_or_default()
+    pub(crate) fn log() -> Log {
+        active(|active| Arc::clone(&active.log)).unwrap_or_default()
     }
 
     /// Returns the descriptors whose edge has to come once more, and forgets them.
@@ -271,6 +274,11 @@ mod plan {
     }
 
     impl Active {
+        fn note(&self, line: String) {
+            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            log.push(line);
+        }
+
         /// Returns two random numbers for the next call of a kind, by which one is decided and the other is chosen from;
         /// `None` if the call is to be left as it is.
         fn chosen(&mut self, call: Call, salt: u64) -> Option<(u64, Severity)> {
@@ -313,7 +321,7 @@ mod plan {
             if errno == EAGAIN {
                 self.again.push(fd);
             }
-            self.log.push(format!(
+            self.note(format!(
                 "{call:?} {nth} on {fd}: {}",
                 io::Error::from_raw_os_error(errno)
             ));
@@ -338,8 +346,7 @@ mod plan {
             };
             self.again.push(fd);
             let nth = self.made[call as usize];
-            self.log
-                .push(format!("{call:?} {nth} on {fd}: {part} of {length}"));
+            self.note(format!("{call:?} {nth} on {fd}: {part} of {length}"));
             part
         }
     }

@@ -18,7 +18,7 @@ use crate::sys::epoll::Descriptor;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::sys::fault::may_fail;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use crate::sys::result::opened;
+use crate::sys::result::{opened, uninterrupted};
 
 /// Makes an event counter: readable from the first write on until it is read.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -48,19 +48,20 @@ impl Notifier {
 
     /// Ends the current wait, or the next one.
     pub(crate) fn notify(&self) -> io::Result<()> {
-        let add = || {
-            may_fail!(Notify, self.0.as_raw_fd());
-            (&self.0).write(&1_u64.to_ne_bytes())
-        };
-        match add() {
+        match uninterrupted(|| self.add()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => return result.map(drop),
+            result => return result,
         }
         // The counter is full. Another thread may have emptied it first.
-        match (&self.0).read(&mut [0; 8]) {
+        match uninterrupted(|| (&self.0).read(&mut [0; 8])) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
             _ => {}
         }
+        uninterrupted(|| self.add())
+    }
+
+    fn add(&self) -> io::Result<()> {
+        may_fail!(Notify, self.0.as_raw_fd());
         (&self.0).write(&1_u64.to_ne_bytes()).map(drop)
     }
 

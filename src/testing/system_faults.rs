@@ -2,6 +2,7 @@
 //! `--cfg callsoon_faults` alone, and `sys/fault` has what becomes of a call.
 
 use std::marker::PhantomData;
+use std::sync::{Arc, Mutex};
 
 use crate::sys::fault::{self, Call, Plan, Severity};
 
@@ -57,8 +58,8 @@ impl SystemFaults {
         }
     }
 
-    /// What was done to calls so far, in order.
-    pub fn log(&self) -> Vec<String> {
+    /// What was done to calls so far, in order, for any thread to read.
+    pub fn log(&self) -> Arc<Mutex<Vec<String>>> {
         fault::log()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use callsoon::process::{Command, PIPE};
 use callsoon::testing::SystemFaults;
-use callsoon::{create_task, get_running_loop, sleep};
+use callsoon::{Event, create_task, get_running_loop, sleep};
 
 use crate::world::World;
 
@@ -38,26 +38,31 @@ const POSTS: usize = 100;
 /// Posts from threads whose own calls are delayed and interrupted. All of them arrive.
 pub(crate) async fn posts(world: World) {
     thread_local! {
-        static ARRIVED: Cell<usize> = const { Cell::new(0) };
+        static ARRIVED: (Cell<usize>, Rc<Event>) = (Cell::new(0), Rc::new(Event::new()));
     }
-    ARRIVED.set(0);
-    let _held = callsoon::testing::clock().hold();
     let threads: Vec<_> = (0..2)
         .map(|salt| {
             let (remote, seed) = (get_running_loop().remote(), world.seed);
             thread::spawn(move || {
                 let _faults = SystemFaults::gentle(seed ^ (salt << 40), 3);
                 for _ in 0..POSTS {
-                    let post = || ARRIVED.set(ARRIVED.get() + 1);
+                    let post = || {
+                        ARRIVED.with(|(count, all)| {
+                            count.set(count.get() + 1);
+                            if count.get() == 2 * POSTS {
+                                all.set();
+                            }
+                        });
+                    };
                     remote.call_soon_threadsafe(post).unwrap();
                     thread::yield_now();
                 }
             })
         })
         .collect();
-    while ARRIVED.get() < 2 * POSTS {
-        sleep(Duration::from_millis(1)).await;
-    }
+    // No timer: what ends the loop's sleep is a post.
+    let all = ARRIVED.with(|(_, all)| Rc::clone(all));
+    all.wait().await;
     for thread in threads {
         thread.join().unwrap();
     }

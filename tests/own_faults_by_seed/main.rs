@@ -20,8 +20,8 @@ mod world;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,17 +38,20 @@ const SEEDS: u64 = 200;
 const MOST_TURNS: u64 = 200_000;
 
 /// How long a seed may take before it counts as one that hangs.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(20);
+
+type Log = Arc<Mutex<Vec<String>>>;
 
 /// Says of a seed that has not come to its end how to repeat it, and what was done to calls.
-fn complain(seed: u64, why: &str, log: &[String]) {
+fn complain(seed: u64, why: &str, log: &Log) {
     let mut text = format!("\n{why}. To repeat it:\n");
     let _ = writeln!(
         text,
         "CALLSOON_FAULT_SEED={seed} RUSTFLAGS='--cfg callsoon_faults' cargo test --target-dir target/faults \
          --test own_faults_by_seed by_seed"
     );
-    for line in log {
+    let _ = writeln!(text, "at work: {:?}", world::at_work());
+    for line in log.lock().unwrap().iter() {
         let _ = writeln!(text, "  {line}");
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
@@ -61,13 +64,13 @@ struct Limit {
 }
 
 impl Limit {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, log: Log) -> Self {
         let done = Arc::new(AtomicBool::new(false));
         let (flag, begun) = (Arc::clone(&done), Instant::now());
         let thread = thread::spawn(move || {
             while !flag.load(Ordering::Acquire) {
                 if begun.elapsed() > LIMIT {
-                    complain(seed, "The seed hangs", &world::shared_log());
+                    complain(seed, "The seed hangs", &log);
                     std::process::abort();
                 }
                 thread::park_timeout(Duration::from_secs(1));
@@ -112,8 +115,8 @@ fn plan(seed: u64) -> (SystemFaults, bool) {
 
 /// Everything at once, on one loop. Returns how many calls were changed.
 fn one_seed(seed: u64) -> usize {
-    let _limit = Limit::new(seed);
     let (faults, gentle) = plan(seed);
+    let _limit = Limit::new(seed, faults.log());
     let repeat = Repeat(seed, &faults);
     let reports = Reports::default();
     let mut attempts = 0;
@@ -145,7 +148,8 @@ fn one_seed(seed: u64) -> usize {
     }
     drop(event_loop);
     drop(repeat);
-    faults.log().len()
+    let changed = faults.log().lock().unwrap().len();
+    changed
 }
 
 #[test]
