@@ -26,6 +26,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use callsoon::testing::SystemFaults;
+
 use callsoon::{Clock, EventLoop};
 
 use support::audited;
