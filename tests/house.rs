@@ -561,3 +561,20 @@ fn every_fault_in_a_test_s_name_is_in_the_list_with_its_files() {
     }
     assert!(listed.is_empty(), "no test has these ids: {listed:?}");
 }
+
+#[test]
+fn every_test_that_the_page_of_system_errors_names_is_there() {
+    let page = fs::read_to_string(source().join("docs/system_errors.rs")).unwrap();
+    let tests = files(&root().join("tests"));
+    let rows = page.lines().filter(|line| line.starts_with("//! | "));
+    let named: BTreeSet<_> = rows
+        .skip(1)
+        .filter_map(|row| row.trim_end_matches(" |").rsplit_once("| "))
+        .filter_map(|(_, last)| last.strip_prefix('`')?.strip_suffix('`'))
+        .collect();
+    assert!(named.len() > 10, "the page was not understood");
+    for name in named {
+        let there = |text: &String| text.contains(&format!("fn {name}("));
+        assert!(tests.values().any(there), "no test is called {name}");
+    }
+}
