@@ -54,7 +54,10 @@ pub(crate) async fn posts(world: World) {
                             }
                         });
                     };
-                    remote.call_soon_threadsafe(post).unwrap();
+                    if remote.call_soon_threadsafe(post).is_err() {
+                        // Something else has failed, and closed the loop.
+                        return;
+                    }
                     thread::yield_now();
                 }
             })

@@ -16,6 +16,7 @@ use libc::{
 };
 
 use crate::support::{Scratch, audited, complete, loopback, os_error, wait_until_asleep, watched};
+use crate::transfers::by_unix;
 use crate::world::{Reports, World};
 
 /// Runs a test on a loop of its own, whose time jumps.
@@ -251,6 +252,28 @@ fn sendfile_that_does_not_work_is_replaced_by_reads_and_one_that_fails_is_an_err
             assert_eq!(number(near.sendfile(&file.file, 0, None).await), errno);
         }
     });
+}
+
+/// On Unix sockets alone, where the system does everything within the calls.
+#[test]
+fn a_seed_that_is_repeated_changes_the_same_calls() {
+    audited(watched(|| {
+        for seed in 0..20 {
+            let logs = [(); 2].map(|()| {
+                let event_loop = EventLoop::builder().clock(Clock::Virtual).build().unwrap();
+                let faults = match seed % 2 {
+                    0 => SystemFaults::gentle(seed, 4),
+                    _ => SystemFaults::harsh(seed, 4),
+                };
+                let world = World::new(seed, seed % 2 == 0, &Reports::default());
+                event_loop.set_exception_handler(|_, _| ());
+                event_loop.run_until_complete(by_unix(world)).unwrap();
+                faults.log().lock().unwrap().clone()
+            });
+            assert!(!logs[0].is_empty(), "{seed}");
+            assert_eq!(logs[0], logs[1], "{seed}");
+        }
+    }));
 }
 
 /// Each of the first calls of each kind fails in its turn, with everything at work.
