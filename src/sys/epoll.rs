@@ -125,6 +125,18 @@ pub(crate) fn rebuild(epoll: Descriptor, places: Vec<Place>) -> io::Result<()> {
     number(returned as libc::c_int).map(drop)
 }
 
+/// Gives an edge anew to the places that a plan of faults has kept from being drained.
+#[cfg(callsoon_faults)]
+pub(crate) fn repeat_edges(epoll: Descriptor, visit: &dyn Fn(&mut dyn FnMut(Place))) {
+    let again = crate::sys::fault::again();
+    visit(&mut |place| {
+        if again.contains(&place.fd) {
+            // One that was closed since needs none.
+            let _ = control(epoll, Change::Modify, place);
+        }
+    });
+}
+
 /// A set around another one, readable while that one is. It keeps its number and its file when the other is made anew: who
 /// watches it through an epoll set of his own, which holds the file, goes on hearing of it.
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -324,7 +324,7 @@ impl Reactor {
 
     fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Woken>) -> io::Result<()> {
         #[cfg(callsoon_faults)]
-        self.repeat_edges();
+        self.with_descriptors(|_, set| epoll::repeat_edges(set.epoll, set.visit));
         let mut poll = || {
             may_fail!(EpollWait, -1);
             self.poll.poll(&mut self.events, timeout)
@@ -369,20 +369,6 @@ impl Reactor {
             }
         }
         Ok(())
-    }
-
-    /// Gives an edge anew to descriptors that a plan of faults has kept from being drained.
-    #[cfg(callsoon_faults)]
-    fn repeat_edges(&mut self) {
-        let again = crate::sys::fault::again();
-        self.with_descriptors(|_, set| {
-            (set.visit)(&mut |place| {
-                if again.contains(&place.fd) {
-                    // One that was closed since needs none.
-                    let _ = epoll::control(set.epoll, epoll::Change::Modify, place);
-                }
-            });
-        });
     }
 
     /// Borrows the users' descriptors, and the set in which they are registered.
