@@ -127,7 +127,7 @@ pub(crate) fn rebuild(epoll: Descriptor, places: Vec<Place>) -> io::Result<()> {
 
 /// Gives an edge anew to the places that a plan of faults has kept from being drained.
 #[cfg(callsoon_faults)]
-pub(crate) fn repeat_edges(epoll: Descriptor, visit: &dyn Fn(&mut dyn FnMut(Place))) {
+pub(crate) fn repeat_edges(epoll: Descriptor, visit: impl Fn(&mut dyn FnMut(Place))) {
     let again = crate::sys::fault::again();
     visit(&mut |place| {
         if again.contains(&place.fd) {
