@@ -149,8 +149,8 @@ fn one_seed(seed: u64) -> usize {
     }
     drop(event_loop);
     drop(repeat);
-    let changed = faults.log().lock().unwrap().len();
-    changed
+    let log = faults.log();
+    log.lock().unwrap().len()
 }
 
 #[test]

@@ -172,7 +172,7 @@ pub(crate) async fn by_protocols(world: World) {
     };
     if let Some(address) = server.local_addr() {
         match event_loop.create_connection(move || client, address).await {
-            Ok((_, client)) => drop(client.lost.wait().await),
+            Ok((_, client)) => client.lost.wait().await,
             Err(error) => near.borrow_mut().ended = Some(Err(error)),
         }
     }
