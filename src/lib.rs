@@ -65,6 +65,7 @@
 //! |---|---|
 //! | [`docs::differences`] | every deviation from asyncio, in one table |
 //! | [`docs::errors`] | every error: when, what it gives back, what it turns into |
+//! | [`docs::system_errors`] | what follows each error of the system's calls, and the test of it |
 //! | [`docs::tutorials`] | the programs of asyncio's documentation, and where each is here |
 //! | [`docs::from_tokio`], [`docs::tokio_beside`] | for those who come from tokio; which of its crates work here |
 //! | [`docs::events`] | what is said through `tracing`, or on standard error |

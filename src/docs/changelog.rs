@@ -15,6 +15,8 @@
 //!   `io::Error`, and [`docs::errors`](crate::docs::errors) has every type of error. The guide has
 //!   [asynchronous generators](crate::docs::guide#asynchronous-generators).
 //! - [`Task::report_errors`](crate::Task::report_errors): an `Err` that no code reads is reported.
+//! - [`docs::system_errors`](crate::docs::system_errors) says what follows each error of a system call, and which test holds
+//!   it.
 //! - [`docs::errors`](crate::docs::errors) lists the types of errors. Children, bodies of groups and functions of servers may
 //!   return `anyhow::Result` and `Box<dyn Error + Send + Sync>`. For that the errors that they return are `Send` and `Sync`, so a
 //!   `Box<dyn Error>` does not fit any more; [`GroupError`](crate::GroupError), [`FutureError`](crate::FutureError) and

@@ -34,6 +34,7 @@
 //!   cancellation             why something was cancelled
 //!   error                    errors that cross modules
 //!   sys/result               what a system call returns
+//!   sys/fault                calls that fail by a plan, in tests
 //!   sys/clock                the monotonic clock in nanoseconds
 //!   sys/ticks                short time spans, by the time-stamp counter
 //!   sys/sigpipe              calls that may raise SIGPIPE
@@ -322,6 +323,7 @@
 //!   fs/file                  File
 //!   testing/trace            Trace: what happened, in order
 //!   testing/faults           Faults: what goes wrong on a stream in memory
+//!   testing/system_faults    SystemFaults: system calls that fail by a plan
 //!   testing/byte_queue       one direction of a stream in memory
 //!   testing/duplex           duplex: two ends of a stream in memory
 //!   testing/settle           settle: everything that is ready runs
@@ -350,6 +352,7 @@
 //!   docs/from_tokio          a page: for those who come from tokio
 //!   docs/guide               a page: the guide for users
 //!   docs/modules             this page
+//!   docs/system_errors       a page: what follows each error of the system's calls
 //!   docs/tokio_beside        a page: tokio's ecosystem, with and without its runtime
 //!   docs/tutorials           a page: the programs of asyncio's tutorials, and where each is here
 //! ```

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use crate::fs::call::{in_thread, naming, with_path};
 use crate::fs::sequential::Sequential;
 use crate::poll_io::{PollBufRead, PollRead, PollWrite};
-use crate::socket::stream_socket::uninterrupted;
+use crate::sys::result::uninterrupted;
 
 /// An open file, whose calls are made in threads of the default executor.
 ///

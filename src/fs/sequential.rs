@@ -26,7 +26,7 @@ use crate::event_loop::free::get_running_loop;
 use crate::executor::job::ExecutorFuture;
 use crate::fs::call::flatten;
 use crate::kernel::proceed::poll_within_budget;
-use crate::socket::stream_socket::uninterrupted;
+use crate::sys::result::uninterrupted;
 
 /// How much a job reads or writes at most. It takes about as long as the job's way to its thread and back.
 const AT_ONCE: usize = 64 * 1024;

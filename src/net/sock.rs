@@ -21,7 +21,7 @@ use crate::net::datagram::unless_blocked;
 use crate::socket::accept::accept;
 use crate::socket::address::Address;
 use crate::socket::backoff::Backoff;
-use crate::socket::connect::{connected, is_under_way, while_backlog_is_full};
+use crate::socket::connect::{connect, connected, is_under_way, while_backlog_is_full};
 use crate::socket::connect_error::ConnectError;
 use crate::socket::nonblocking::{send, send_to};
 use crate::socket::send_error::SendError;
@@ -277,15 +277,15 @@ impl LoopHandle {
         self.check(socket).await?;
         proceed().await;
         let address = socket::sendable(address)?;
-        let connect = || {
+        let attempt = || {
             // The call has no flag against blocking, and others may change the mode between two attempts.
             set_nonblocking(socket.as_fd())?;
-            socket.connect(&address)
+            connect(socket, &address)
         };
         let connected_now = if address.is_unix() {
-            while_backlog_is_full(connect).await
+            while_backlog_is_full(attempt).await
         } else {
-            connect()
+            attempt()
         };
         match connected_now {
             Err(error) if is_under_way(&error) => {}

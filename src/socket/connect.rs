@@ -11,9 +11,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(callsoon_faults)]
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net as unix;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
@@ -22,6 +24,7 @@ use crate::socket::address::NetAddress as _;
 use crate::socket::backoff::Backoff;
 use crate::socket::nonblocking::new_socket;
 use crate::socket::stream_socket::{StreamSocket, TCP_INTEREST};
+use crate::sys::fault::may_fail;
 use crate::time::sleep::sleep;
 
 /// Starts an attempt over TCP. `prepare` binds the socket and sets its options first.
@@ -31,10 +34,20 @@ pub(crate) fn start(
 ) -> io::Result<Socket> {
     let socket = new_socket(Domain::for_address(address), Type::STREAM)?;
     prepare(&socket)?;
-    match socket.connect(&address.into()) {
+    match connect(&socket, &address.into()) {
         Err(error) if !is_under_way(&error) => Err(error),
         Ok(()) | Err(_) => Ok(socket),
     }
+}
+
+/// `connect(2)`: an attempt that is not over at once goes on, whatever the error says.
+pub(crate) fn connect(socket: &Socket, address: &SockAddr) -> io::Result<()> {
+    may_fail!(Connect, socket.as_raw_fd());
+    let begun = socket.connect(address);
+    if begun.as_ref().is_err_and(is_under_way) {
+        may_fail!(Connecting, socket.as_raw_fd());
+    }
+    begun
 }
 
 /// Returns whether the error of a `connect` only says that the attempt goes on.
@@ -54,6 +67,7 @@ pub(crate) async fn finish(handle: &LoopHandle, socket: Socket) -> io::Result<Io
 
 /// Returns whether an attempt has succeeded; `WouldBlock` while it goes on.
 pub(crate) fn connected(socket: &Socket) -> io::Result<()> {
+    may_fail!(Connected, socket.as_raw_fd());
     if let Some(error) = socket.take_error()? {
         return Err(error);
     }
@@ -72,7 +86,7 @@ pub(crate) async fn connect_unix(address: &unix::SocketAddr) -> io::Result<Socke
     let address = address.to_system()?;
     let connect = || {
         let socket = new_socket(Domain::UNIX, Type::STREAM)?;
-        socket.connect(&address).map(|()| socket)
+        connect(&socket, &address).map(|()| socket)
     };
     while_backlog_is_full(connect).await
 }

@@ -34,6 +34,9 @@ use mio::unix::SourceFd;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::error::invalid_input;
+#[cfg(callsoon_faults)]
+use crate::sys::fault::{self, Call};
+use crate::sys::fault::{may_be_short, may_fail};
 use crate::sys::fd;
 use crate::sys::socket;
 use crate::sys::source::{Act, Pollable};
@@ -51,6 +54,7 @@ pub(crate) const SEND_FLAGS: i32 = libc::MSG_DONTWAIT;
 
 /// Makes a socket of a family and a type, in non-blocking mode, with their usual protocol.
 pub(crate) fn new_socket(family: Domain, kind: Type) -> io::Result<Socket> {
+    may_fail!(Socket, -1);
     #[cfg(not(target_os = "macos"))]
     let socket = Socket::new(family, kind.nonblocking(), None)?;
     #[cfg(target_os = "macos")]
@@ -110,6 +114,8 @@ impl<S: AsRawFd> Pollable for Watchable<S> {
 /// Sends what the system takes now.
 #[inline]
 pub(crate) fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    may_fail!(Send, socket.as_fd().as_raw_fd());
+    may_be_short!(Send, socket.as_fd().as_raw_fd(), bytes);
     SockRef::from(socket).send_with_flags(bytes, SEND_FLAGS)
 }
 
@@ -117,11 +123,17 @@ pub(crate) fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
 #[inline]
 pub(crate) fn send_vectored(socket: &impl AsFd, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
     let buffers = &buffers[..buffers.len().min(MOST_BUFFERS)];
+    may_fail!(Send, socket.as_fd().as_raw_fd());
+    #[cfg(callsoon_faults)]
+    if let Some(part) = fault::piece(Call::Send, socket.as_fd().as_raw_fd(), buffers) {
+        return SockRef::from(socket).send_with_flags(part, SEND_FLAGS);
+    }
     SockRef::from(socket).send_vectored_with_flags(buffers, SEND_FLAGS)
 }
 
 /// Sends a datagram to an address.
 pub(crate) fn send_to(socket: &impl AsFd, bytes: &[u8], address: &SockAddr) -> io::Result<usize> {
+    may_fail!(Send, socket.as_fd().as_raw_fd());
     SockRef::from(socket).send_to_with_flags(bytes, address, SEND_FLAGS)
 }
 

@@ -23,6 +23,9 @@ use crate::error::{LoopClosed, invalid_input};
 use crate::kernel::io::readiness::Direction;
 use crate::socket::nonblocking;
 use crate::socket::shared_mode::SharedMode;
+#[cfg(callsoon_faults)]
+use crate::sys::fault::{self, Call};
+use crate::sys::fault::{may_be_short, may_fail};
 use crate::sys::fd::{is_hung_up, is_without_nowait, read_nowait, set_nonblocking, write_nowait};
 use crate::sys::fork::generation;
 use crate::sys::sigpipe::{is_broken_pipe, without_sigpipe};
@@ -133,6 +136,10 @@ impl PipeEnd {
             return result;
         }
         self.check_mode()?;
+        if !self.always_ready {
+            may_fail!(Read, self.file.as_raw_fd());
+        }
+        may_be_short!(Read, self.file.as_raw_fd(), mut buffer);
         let mut file = &self.file;
         match file.read(buffer) {
             // A terminal says so that nobody has its other side open.
@@ -157,7 +164,14 @@ impl PipeEnd {
             return result;
         }
         self.check_mode()?;
+        if !self.always_ready {
+            may_fail!(Write, self.file.as_raw_fd());
+        }
         let mut file = &self.file;
+        #[cfg(callsoon_faults)]
+        if let Some(part) = fault::piece(Call::Write, self.file.as_raw_fd(), pieces) {
+            return without_sigpipe(|| file.write(part), is_broken_pipe);
+        }
         without_sigpipe(|| file.write_vectored(pieces), is_broken_pipe)
     }
 

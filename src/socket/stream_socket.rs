@@ -18,6 +18,7 @@ use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::nonblocking;
 use crate::socket::pipe_end::PipeEnd;
+use crate::sys::result::uninterrupted;
 use crate::sys::source::{Act, Pollable};
 
 /// A connected stream socket, or one end of a pipe, in non-blocking mode.
@@ -121,16 +122,6 @@ impl StreamSocket {
     /// Lends the socket to a program that wants to set an option.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&Socket) -> R) -> R {
         f(&SockRef::from(self))
-    }
-}
-
-/// Repeats a call that a signal has interrupted.
-pub(crate) fn uninterrupted<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
     }
 }
 

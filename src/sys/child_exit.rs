@@ -5,6 +5,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 
+use crate::sys::fault::may_fail;
 use crate::sys::result::number;
 
 /// Blocks until a child has exited, or is no child of this process any more. The child is not reaped: while it is a
@@ -15,6 +16,7 @@ pub(crate) fn wait_without_reaping(pid: u32) {
 
 /// Waits for a child's end without reaping it; an error if this process has no such child.
 fn wait_id(pid: u32, how: i32) -> io::Result<()> {
+    may_fail!(Waitid, -1);
     let mut info = MaybeUninit::<libc::siginfo_t>::uninit();
     let options = libc::WEXITED | libc::WNOWAIT | how;
     // SAFETY: the pointer is to room for one siginfo, which the call may write and nothing reads; it outlives the call.

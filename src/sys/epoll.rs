@@ -14,6 +14,8 @@ use std::os::fd::OwnedFd;
 use std::os::fd::{AsRawFd, RawFd};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::sys::fault::may_fail;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::sys::result::{number, opened};
 
 /// A descriptor's number.
@@ -60,6 +62,9 @@ pub(crate) const WRITE: u32 = libc::EPOLLOUT as u32;
 /// `epoll_ctl(2)`.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn control(epoll: Descriptor, change: Change, place: Place) -> io::Result<()> {
+    if change == Change::Add {
+        may_fail!(EpollCtl, place.fd);
+    }
     let operation = match change {
         Change::Add => libc::EPOLL_CTL_ADD,
         Change::Modify => libc::EPOLL_CTL_MOD,
@@ -77,6 +82,7 @@ pub(crate) fn control(epoll: Descriptor, change: Change, place: Place) -> io::Re
 /// Makes a set without places.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn new_set() -> io::Result<OwnedFd> {
+    may_fail!(EpollCreate, -1);
     // SAFETY: the call takes a number, and the descriptor that it opens is known here alone.
     unsafe { opened(libc::epoll_create1(libc::EPOLL_CLOEXEC)) }
 }
@@ -117,6 +123,18 @@ pub(crate) fn rebuild(epoll: Descriptor, places: Vec<Place>) -> io::Result<()> {
     let returned =
         unsafe { libc::syscall(libc::SYS_dup3, fresh.as_raw_fd(), epoll, libc::O_CLOEXEC) };
     number(returned as libc::c_int).map(drop)
+}
+
+/// Gives an edge anew to the places that a plan of faults has kept from being drained.
+#[cfg(callsoon_faults)]
+pub(crate) fn repeat_edges(epoll: Descriptor, visit: impl Fn(&mut dyn FnMut(Place))) {
+    let again = crate::sys::fault::again();
+    visit(&mut |place| {
+        if again.contains(&place.fd) {
+            // One that was closed since needs none.
+            let _ = control(epoll, Change::Modify, place);
+        }
+    });
 }
 
 /// A set around another one, readable while that one is. It keeps its number and its file when the other is made anew: who

@@ -9,6 +9,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
+use crate::sys::fault::{may_be_short, may_fail};
+#[cfg(target_os = "linux")]
 use crate::sys::result::count;
 use crate::sys::result::number;
 
@@ -120,6 +122,8 @@ pub(crate) fn is_same_description(_: RawFd, _: RawFd) -> Option<bool> {
 /// mode.
 #[cfg(target_os = "linux")]
 pub(crate) fn read_nowait(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    may_fail!(Preadv2, fd.as_raw_fd());
+    may_be_short!(Preadv2, fd.as_raw_fd(), mut buffer);
     let piece = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
@@ -132,6 +136,7 @@ pub(crate) fn read_nowait(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<u
 /// `pwritev2(2)` with `RWF_NOWAIT`.
 #[cfg(target_os = "linux")]
 pub(crate) fn write_nowait(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    may_fail!(Pwritev2, fd.as_raw_fd());
     // SAFETY: an `IoSlice` has the layout of an `iovec`, as the standard library promises; all of them are live for the
     // time of the call, which only reads what they name.
     count(unsafe { nowait(libc::SYS_pwritev2, fd, pieces.as_ptr().cast(), pieces.len()) })

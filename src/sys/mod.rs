@@ -4,13 +4,15 @@
 //! clock, the timer descriptor, level-triggered registrations in the poller's set, the resolver, the fork, signal
 //! dispositions, the child, the socket. Every function returns what the system reports and decides nothing. Some files
 //! are no system calls: what the number that a call returns means, the C library's search for a byte, the locks of the
-//! inbox, which the loom test replaces, and two requests to the processor, for memory and for its time.
+//! inbox, which the loom test replaces, two requests to the processor, for memory and for its time, and the plan by which
+//! calls fail in tests.
 
 #[cfg(target_os = "linux")]
 pub(crate) mod child_exit;
 pub(crate) mod clock;
 pub(crate) mod dns;
 pub(crate) mod epoll;
+pub(crate) mod fault;
 pub(crate) mod fd;
 pub(crate) mod fork;
 pub(crate) mod memchr;

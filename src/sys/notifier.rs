@@ -16,11 +16,14 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use crate::sys::epoll::Descriptor;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use crate::sys::result::opened;
+use crate::sys::fault::may_fail;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::sys::result::{opened, uninterrupted};
 
 /// Makes an event counter: readable from the first write on until it is read.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn event_counter() -> io::Result<OwnedFd> {
+    may_fail!(Eventfd, -1);
     // SAFETY: the call takes numbers, and the descriptor that it opens is known here alone.
     unsafe { opened(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)) }
 }
@@ -34,6 +37,7 @@ impl Notifier {
     /// Makes a counter and registers it under `token`.
     pub(crate) fn new(registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
         let counter = File::from(event_counter()?);
+        may_fail!(EpollCtl, counter.as_raw_fd());
         registry.register(
             &mut mio::unix::SourceFd(&counter.as_raw_fd()),
             token,
@@ -44,15 +48,20 @@ impl Notifier {
 
     /// Ends the current wait, or the next one.
     pub(crate) fn notify(&self) -> io::Result<()> {
-        match (&self.0).write(&1_u64.to_ne_bytes()) {
+        match uninterrupted(|| self.add()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => return result.map(drop),
+            result => return result,
         }
         // The counter is full. Another thread may have emptied it first.
-        match (&self.0).read(&mut [0; 8]) {
+        match uninterrupted(|| (&self.0).read(&mut [0; 8])) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
             _ => {}
         }
+        uninterrupted(|| self.add())
+    }
+
+    fn add(&self) -> io::Result<()> {
+        may_fail!(Notify, self.0.as_raw_fd());
         (&self.0).write(&1_u64.to_ne_bytes()).map(drop)
     }
 

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
+use crate::sys::fault::may_fail;
 use crate::sys::result::{number, opened};
 
 /// A child of this process that has not been reaped when this is made.
@@ -20,6 +21,7 @@ pub(crate) struct PidFd {
 impl PidFd {
     /// Opens a child. Linux has it from 5.3 on; the descriptor is closed on exec.
     pub(crate) fn open(pid: u32) -> io::Result<Self> {
+        may_fail!(PidfdOpen, -1);
         let pid = pid as libc::pid_t;
         // SAFETY: the call takes numbers, and the descriptor that it opens is known here alone.
         let fd = unsafe { opened(libc::syscall(libc::SYS_pidfd_open, pid, 0) as RawFd)? };

@@ -28,3 +28,13 @@ pub(crate) unsafe fn opened(returned: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the call has succeeded, so the number is an open descriptor, and the caller says that nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
+
+/// Repeats a call that a signal has interrupted.
+pub(crate) fn uninterrupted<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

@@ -13,6 +13,10 @@ use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::sys::fault::may_fail;
+#[cfg(callsoon_faults)]
+use crate::sys::fault::{Call, part};
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::sys::result::count as moved;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::sys::sigpipe::without_sigpipe;
@@ -26,6 +30,9 @@ pub(crate) fn sendfile(
     offset: u64,
     count: usize,
 ) -> io::Result<usize> {
+    may_fail!(Sendfile, socket.as_raw_fd());
+    #[cfg(callsoon_faults)]
+    let count = part(Call::Sendfile, socket.as_raw_fd(), count).end;
     let mut offset = libc::off64_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     let send = || {
         // SAFETY: both descriptors are borrowed, so they are open for the time of the call; `offset` is a live,

@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use socket2::{SockAddr, SockAddrStorage};
 
+use crate::sys::fault::{may_be_short, may_fail};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::sys::result::opened;
 use crate::sys::result::{count, number};
@@ -100,6 +101,7 @@ pub(crate) fn sendable(address: &SockAddr) -> io::Result<Cow<'_, SockAddr>> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     let listener = listener.as_raw_fd();
+    may_fail!(Accept, listener);
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: `try_init` lends a zeroed storage and its size: the kernel writes at most that many bytes of an address, and
     // leaves a valid one of the stated length behind when it succeeds; where it writes nothing, the zeroed storage is an
@@ -123,6 +125,8 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)
 /// `recv(2)`: fills `buffer` from its beginning and returns the number of bytes. It does not block, whatever mode the
 /// socket is in.
 pub(crate) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
+    may_fail!(Recv, socket.as_raw_fd());
+    may_be_short!(Recv, socket.as_raw_fd(), mut buffer);
     // SAFETY: `buffer` is live and writable for its whole length, which is what the kernel is told; it writes bytes,
     // which any `u8` may be. The descriptor is borrowed, so it is open for the time of the call.
     let returned = unsafe {
@@ -141,6 +145,7 @@ pub(crate) fn recv_vectored(
     socket: BorrowedFd<'_>,
     buffers: &mut [IoSliceMut<'_>],
 ) -> io::Result<usize> {
+    may_fail!(Recv, socket.as_raw_fd());
     // SAFETY: all zeros is a message header that names nothing. An `IoSliceMut` has the layout of an `iovec`, as the
     // standard library promises; all of them are live and name writable memory, into which the kernel writes bytes, and
     // the header says how many they are. The descriptor is borrowed, so it is open for the time of the call.
@@ -159,6 +164,7 @@ pub(crate) fn recv_from(
     buffer: &mut [u8],
     flags: i32,
 ) -> io::Result<(usize, SockAddr)> {
+    may_fail!(Recv, socket.as_raw_fd());
     let flags = flags | libc::MSG_DONTWAIT;
     // SAFETY: `buffer` is live and writable for its whole length, which is what the kernel is told; it writes bytes. The
     // descriptor is borrowed, so it is open for the time of the call. `try_init` lends a zeroed storage and its size: the

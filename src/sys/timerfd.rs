@@ -12,6 +12,8 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 
 #[cfg(target_os = "linux")]
+use crate::sys::fault::may_fail;
+#[cfg(target_os = "linux")]
 use crate::sys::result::{number, opened};
 
 #[cfg(target_os = "linux")]
@@ -25,9 +27,11 @@ impl Alarm {
     /// Returns a disarmed timer, registered edge-triggered under `token`: re-arming it makes a new edge, so it is never
     /// read.
     pub(crate) fn new(registry: &mio::Registry, token: mio::Token) -> io::Result<Option<Self>> {
+        may_fail!(TimerfdCreate, -1);
         let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
         // SAFETY: the call takes numbers, and the descriptor that it opens is known here alone.
         let fd = unsafe { opened(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags))? };
+        may_fail!(EpollCtl, fd.as_raw_fd());
         registry.register(
             &mut mio::unix::SourceFd(&fd.as_raw_fd()),
             token,

@@ -86,6 +86,8 @@ mod leftover;
 mod settle;
 #[cfg(target_os = "linux")]
 mod started;
+#[cfg(callsoon_faults)]
+mod system_faults;
 mod test_builder;
 mod trace;
 
@@ -93,5 +95,7 @@ pub use duplex::{DuplexStream, duplex};
 pub use faults::Faults;
 pub use leftover::{Leftover, TestError};
 pub use settle::settle;
+#[cfg(callsoon_faults)]
+pub use system_faults::SystemFaults;
 pub use test_builder::{TestBuilder, builder, clock, run, shuffle_all, try_run};
 pub use trace::Trace;

@@ -27,6 +27,7 @@ use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source_key::{NUMBERED, QUEUED_GENERATION_BITS, SourceKey};
 use crate::kernel::wait::waiters::WaiterId;
 use crate::sys::epoll::{self, Descriptor, Numbered, Place};
+use crate::sys::fault::may_fail;
 use crate::sys::notifier::Notifier;
 use crate::sys::source::Pollable;
 use crate::sys::timerfd;
@@ -176,7 +177,10 @@ impl Reactor {
             generation: self.generation,
         };
         let registry = self.poll.registry();
-        source.by_source(&mut |source| registry.register(source, key.token(), interest))?;
+        source.by_source(&mut |source| {
+            may_fail!(EpollCtl, -1);
+            registry.register(source, key.token(), interest)
+        })?;
         let number = source.number();
         if let Some(number) = number {
             self.descriptors.forget(number);
@@ -319,7 +323,13 @@ impl Reactor {
     }
 
     fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Woken>) -> io::Result<()> {
-        match self.poll.poll(&mut self.events, timeout) {
+        #[cfg(callsoon_faults)]
+        self.with_descriptors(|_, set| epoll::repeat_edges(set.epoll, set.visit));
+        let mut poll = || {
+            may_fail!(EpollWait, -1);
+            self.poll.poll(&mut self.events, timeout)
+        };
+        match poll() {
             Ok(()) => {}
             // A signal arrived: the next turn computes its wait anew.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
