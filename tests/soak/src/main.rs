@@ -69,12 +69,10 @@ fn run(mut options: Options) -> Result<bool, Box<dyn Error>> {
         "{} idle connections, {} new ones a second, for {} s",
         options.idle, options.rate, options.seconds
     );
-    let seconds = options.seconds;
+    let (seconds, idle) = (options.seconds as f64, options.idle as f64);
     let (server, mut load) = callsoon::run(load::load(options))??;
-    load.put(
-        "connections_rate",
-        (load.get("connections") / seconds as f64).round(),
-    );
+    let rate = (load.get("connections") - idle) / seconds;
+    load.put("connections_rate", rate.round());
     table::table(&server, &load);
     let broken = table::broken(&server, &load);
     for what in &broken {

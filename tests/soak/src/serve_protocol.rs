@@ -94,9 +94,9 @@ impl Client {
         }
     }
 
-    /// Writes on at a download, until the transport has enough, and closes after its end.
+    /// Writes on at a download, until the transport has enough or the client is gone, and closes after its end.
     fn pour(&self, transport: &Transport) {
-        while self.left.get() > 0 && !self.paused.get() {
+        while self.left.get() > 0 && !self.paused.get() && !transport.is_closing() {
             let count = self.left.get().min(PIECE);
             self.left.set(self.left.get() - count);
             self.say(transport, count);
