@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use callsoon::process::{PIPE, Process};
 use callsoon::stream::StreamReader;
 use callsoon::{
-    Event, TaskGroup, create_subprocess_exec, create_task, interval, task_group, timeout,
+    Event, TaskGroup, create_subprocess_exec, create_task, interval, sleep, task_group, timeout,
 };
 
 use crate::clients::Clients;
@@ -270,7 +270,14 @@ pub(crate) async fn load(options: Options) -> Result<(Figures, Figures), Box<dyn
     for task in tasks {
         task.await?;
     }
+    if let Some(input) = &server.stdin {
+        input.close();
+        // An error says that the server has ended with its end of the pipe, which is known.
+        _ = input.wait_closed().await;
+    }
     drop(server);
+    // The last callbacks of what has closed run.
+    sleep(Duration::from_millis(50)).await;
     worked?;
     if !status.success() {
         return Err(format!("the server ended with {status}").into());

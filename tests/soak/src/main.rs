@@ -69,12 +69,12 @@ fn run(mut options: Options) -> Result<bool, Box<dyn Error>> {
         "{} idle connections, {} new ones a second, for {} s",
         options.idle, options.rate, options.seconds
     );
-    let (seconds, idle) = (options.seconds as f64, options.idle as f64);
+    let (seconds, idle) = (options.seconds, options.idle as f64);
     let (server, mut load) = callsoon::run(load::load(options))??;
-    let rate = (load.get("connections") - idle) / seconds;
+    let rate = (load.get("connections") - idle) / seconds as f64;
     load.put("connections_rate", rate.round());
     table::table(&server, &load);
-    let broken = table::broken(&server, &load);
+    let broken = table::broken(&server, &load, seconds);
     for what in &broken {
         eprintln!("broken: {what}");
     }

@@ -6,7 +6,7 @@ use std::process::exit;
 const HELP: &str = "\
 callsoon-soak: two processes of callsoon under load, and a table of what they have used and lost
 
-  --seconds N    how long the load lasts (60)
+  --seconds N    how long the load lasts (60); whether memory grows is judged from 20 s on
   --idle N       how many connections are held that are idle most of the time (10000)
   --rate N       how many new connections are made each second (1000)
   --fault WHAT   has the server leave something behind, so that the program must fail: memory, descriptor, byte, task

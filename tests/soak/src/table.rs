@@ -9,6 +9,8 @@ use crate::counts::Figures;
 const MOST_RISE: f64 = 2048.0;
 /// The same for descriptors. Short connections come and go in tens.
 const MOST_DESCRIPTORS_RISE: f64 = 100.0;
+/// The shortest time, in seconds, over which growth is judged: in less, the first buffers of slow conversations count.
+const SHORTEST: u64 = 20;
 /// How late one timer in a hundred may be, in microseconds. The processes share processors with others, so this tells
 /// only a loop that is stuck from one that is not.
 const MOST_LATE: f64 = 1e6;
@@ -106,7 +108,7 @@ fn shown(figures: &Figures, name: &str) -> String {
 }
 
 /// Returns why the run has failed; nothing if it has not.
-pub(crate) fn broken(server: &Figures, load: &Figures) -> Vec<String> {
+pub(crate) fn broken(server: &Figures, load: &Figures, seconds: u64) -> Vec<String> {
     let mut broken = Vec::new();
     let mut want = |is_so: bool, what: String| broken.extend((!is_so).then_some(what));
     for (process, figures) in [("server", server), ("load", load)] {
@@ -131,8 +133,10 @@ pub(crate) fn broken(server: &Figures, load: &Figures) -> Vec<String> {
                 format!("{process}: {name} is {value:.1}, of at most {limit}"),
             );
         };
-        most("rss_rise", MOST_RISE);
-        most("fds_rise", MOST_DESCRIPTORS_RISE);
+        if seconds >= SHORTEST {
+            most("rss_rise", MOST_RISE);
+            most("fds_rise", MOST_DESCRIPTORS_RISE);
+        }
         most("late_p99", MOST_LATE);
         most("fds_end", figures.get("fds_before"));
     }
