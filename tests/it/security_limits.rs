@@ -135,7 +135,7 @@ fn a_listener_lets_1024_clients_wait_unless_it_is_told_otherwise() {
                 creating = creating.backlog(clients);
             }
             let server = creating.await.unwrap();
-            let queued = server.with_sockets(|socket| most_queued(socket));
+            let queued = server.with_sockets(most_queued);
             assert_eq!(queued, [most.min(expected)]);
             server.close();
             server.wait_closed().await;
