@@ -69,6 +69,7 @@
 //! | [`docs::tutorials`] | the programs of asyncio's documentation, and where each is here |
 //! | [`docs::from_tokio`], [`docs::tokio_beside`] | for those who come from tokio; which of its crates work here |
 //! | [`docs::events`] | what is said through `tracing`, or on standard error |
+//! | [`docs::security`] | what a peer can make a program hold, who can reach what, how to report a vulnerability |
 //! | [`docs::changelog`] | what changed in each version |
 //! | [`docs::modules`] | for those who change the crate: where everything is |
 //!

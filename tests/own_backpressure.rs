@@ -11,7 +11,7 @@ mod own {
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Mutex;
@@ -143,6 +143,39 @@ fn f1_who_drains_before_writing_more_waits_for_a_peer_that_never_reads() {
         // The system's buffers on both sides, and no more.
         assert!(written.get() < 64 * MIB, "{}", written.get());
         assert!(most <= 2 * chunk.len() + (1 << 16), "{most} bytes");
+        writer.transport().abort();
+    });
+}
+
+#[test]
+fn a_hundred_megabytes_that_nobody_reads_cost_half_a_megabyte() {
+    const LIMIT: usize = 64 * 1024;
+    run(async || {
+        let (ours, peer) = pair();
+        peer.set_nonblocking(true).unwrap();
+        let chunk = vec![7; CHUNK];
+        let (reader, writer) = open_connection(ours).await.unwrap();
+        let (most, sent) = most_during(async || {
+            let mut sent = 0;
+            let mut refused = 0;
+            // The system's own buffers grow while they are filled.
+            while sent < 100 * MIB && refused < 20 {
+                match (&peer).write(&chunk) {
+                    Ok(count) => (sent, refused) = (sent + count, 0),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                        refused += usize::from(!writer.transport().is_reading());
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                }
+            }
+            sent
+        })
+        .await;
+        println!("{sent} sent, {most} bytes at most");
+        assert!(sent < 100 * MIB, "{sent} sent");
+        assert!((2 * LIMIT..=MIB / 2).contains(&most), "{most} bytes");
+        drop(reader);
         writer.transport().abort();
     });
 }

@@ -9,6 +9,7 @@
 //! ## Added
 //! - [`docs::guide`](crate::docs::guide), a guide by topics. The front page is for users; the order of the modules is on
 //!   [`docs::modules`](crate::docs::modules).
+//! - [`docs::security`](crate::docs::security): what bounds a hostile peer, what does not, and how to report a vulnerability.
 //! - [`docs::tutorials`](crate::docs::tutorials) says which example is which program of asyncio's documentation. Nineteen
 //!   examples are new, and all have `--help`.
 //! - [`GatherError`](crate::GatherError), [`TryGatherError`](crate::TryGatherError) and `ProcessPoolError` convert into

@@ -352,6 +352,7 @@
 //!   docs/from_tokio          a page: for those who come from tokio
 //!   docs/guide               a page: the guide for users
 //!   docs/modules             this page
+//!   docs/security            a page: what a peer can make a program hold, and who can reach what
 //!   docs/system_errors       a page: what follows each error of the system's calls
 //!   docs/tokio_beside        a page: tokio's ecosystem, with and without its runtime
 //!   docs/tutorials           a page: the programs of asyncio's tutorials, and where each is here

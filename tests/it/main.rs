@@ -185,4 +185,5 @@ mod faults_threads; // posts that race with close, and floods of them
 mod faults_timers; // extreme delays, long uptimes, stale handles
 mod faults_wakers; // wakers used too late, elsewhere, or too often
 mod identities; // what acts on a task finds that one or none, past the end of every count
+mod security_limits; // what one peer can pin, and who can reach what the crate opens
 mod user_panics; // predicates and closures that panic hand on what they were given

@@ -1,4 +1,5 @@
-//! The licences of a dependency tree, as `cargo metadata` says it: each crate must offer an allowed one.
+//! The licences and sources of a dependency tree, as `cargo metadata` says it: each crate must offer an allowed licence, and
+//! come from crates.io.
 
 use serde_json::Value;
 
@@ -17,6 +18,9 @@ const ALLOWED: &[&str] = &[
     "Zlib",
 ];
 
+/// What Cargo calls crates.io.
+const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
+
 /// Names each crate that is not allowed.
 pub fn check(metadata: &Value) -> Result<(), Failure> {
     let packages = metadata["packages"].as_array().ok_or("no packages")?;
@@ -29,11 +33,22 @@ pub fn check(metadata: &Value) -> Result<(), Failure> {
             None => refused.push(format!("{name}: it states no SPDX expression")),
         }
     }
+    refused.extend(packages.iter().filter_map(from_elsewhere));
     println!("{} crates, all features and all systems", packages.len());
     if refused.is_empty() {
         return Ok(());
     }
-    Err(format!("licences that are not allowed:\n{}", refused.join("\n")).into())
+    Err(format!(
+        "licences or sources that are not allowed:\n{}",
+        refused.join("\n")
+    )
+    .into())
+}
+
+/// Says where a package comes from, unless that is crates.io or this repository.
+fn from_elsewhere(package: &Value) -> Option<String> {
+    let source = package["source"].as_str()?;
+    (source != CRATES_IO).then(|| format!("{}: from {source}", text(package, "name")))
 }
 
 fn text<'a>(package: &'a Value, key: &str) -> &'a str {
@@ -105,7 +120,9 @@ fn take(words: &mut &[&str], word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::allows;
+    use serde_json::json;
+
+    use super::{CRATES_IO, allows, check, from_elsewhere};
 
     #[test]
     fn an_expression_is_allowed_if_allowed_licences_meet_it() {
@@ -124,6 +141,17 @@ mod tests {
         ] {
             assert_eq!(allows(expression).unwrap(), allowed, "{expression}");
         }
+    }
+
+    #[test]
+    fn a_crate_comes_from_crates_io_or_this_repository() {
+        let from =
+            |source| json!({ "name": "a", "version": "1.0.0", "license": "MIT", "source": source });
+        assert_eq!(from_elsewhere(&from(Some(CRATES_IO))), None);
+        assert_eq!(from_elsewhere(&from(None)), None);
+        let git = from(Some("git+https://example.com/a"));
+        assert!(check(&json!({ "packages": [git] })).is_err());
+        assert!(check(&json!({ "packages": [from(None)] })).is_ok());
     }
 
     #[test]

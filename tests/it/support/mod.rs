@@ -41,8 +41,8 @@ pub(crate) use scenario::{Scenario, ending_of, outcome, run_scenario};
 pub(crate) use scratch::{Scratch, at_a_new_path};
 pub(crate) use seccomp::forbid;
 pub(crate) use sockets::{
-    Polls, fill, loopback, os_error, poll_once, refusing, refusing_at, reset, std_pair,
-    stream_and_peer, stream_pair, wait_until_ended, wait_until_queued,
+    Polls, fill, loopback, most_queued, os_error, poll_once, refusing, refusing_at, reset,
+    std_pair, stream_and_peer, stream_pair, wait_until_ended, wait_until_queued,
 };
 pub(crate) use terminal::{is_blocking, make_blocking, terminal};
 pub(crate) use waiting::Waiting;

@@ -140,6 +140,12 @@ pub(crate) fn wait_until_ended(socket: &impl AsRawFd) {
     }
 }
 
+/// Returns how many clients may wait in the listener's queue.
+pub(crate) fn most_queued(listener: &impl AsRawFd) -> u32 {
+    // For a listener the system has the length here.
+    tcp_info(listener).tcpi_sacked
+}
+
 /// Returns what the system reports of a TCP socket.
 fn tcp_info(socket: &impl AsRawFd) -> libc::tcp_info {
     // SAFETY: the structure is made of numbers, for which zero is a value. The call fills at most `size` bytes of it,
