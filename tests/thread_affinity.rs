@@ -112,6 +112,8 @@ assert_impl!(Stdio: Send, Sync, Unpin);
 assert_not_impl!(Signal: Send, Sync, Clone);
 assert_not_impl!(Interval: Send, Sync, Clone);
 assert_not_impl!(AsCompleted<u8>: Send, Sync, Clone);
+assert_not_impl!(callsoon::EachCompleted<u8>: Send, Sync, Clone);
+assert_not_impl!(callsoon::NextCompleted<u8>: Send, Sync, Clone);
 assert_not_impl!(Gather<Vec<Task<u8>>>: Send, Sync, Clone);
 assert_not_impl!(Gather<(Task<u8>, Task<()>)>: Send, Sync, Clone);
 assert_not_impl!(Settled<Vec<Task<u8>>>: Send, Sync, Clone);
@@ -169,6 +171,8 @@ assert_not_impl!(Lines<StreamReader>: Send, Sync, Clone);
 assert_not_impl!(Race<Task<u8>>: Send, Sync, Clone);
 #[cfg(feature = "futures")]
 assert_not_impl!(Items<'static, u8>: Send, Sync, Clone);
+#[cfg(feature = "futures")]
+assert_not_impl!(callsoon::queue::OwnedItems<u8>: Send, Sync, Clone);
 #[cfg(feature = "futures")]
 assert_not_impl!(Puts<'static, u8>: Send, Sync, Clone);
 assert_not_impl!(AsyncFd<std::fs::File>: Send, Sync, Clone);
@@ -291,6 +295,8 @@ assert_impl!(Sleep: Unpin);
 assert_impl!(Signal: Unpin);
 assert_impl!(Interval: Unpin);
 assert_impl!(AsCompleted<std::marker::PhantomPinned>: Unpin);
+assert_impl!(callsoon::EachCompleted<std::marker::PhantomPinned>: Unpin);
+assert_impl!(callsoon::NextCompleted<std::marker::PhantomPinned>: Unpin);
 assert_impl!(Gather<Vec<Task<std::marker::PhantomPinned>>>: Unpin);
 assert_impl!(Settled<Vec<Task<std::marker::PhantomPinned>>>: Unpin);
 assert_impl!(TryGather<std::marker::PhantomPinned, u8>: Unpin);
