@@ -322,7 +322,7 @@ assert_impl!(callsoon::interop::hyper::HyperExecutor: Send, Sync, Copy);
 assert_not_impl!(callsoon::interop::hyper::HyperIo<TcpStream>: Send, Sync, Clone);
 
 /// Public names that are no types.
-const TRAITS: [&str; 23] = [
+const TRAITS: [&str; 24] = [
     "SubprocessProtocol",
     "Registered",
     "DEVNULL",
@@ -334,6 +334,7 @@ const TRAITS: [&str; 23] = [
     "DatagramProtocol",
     "Executor",
     "GatherFutures",
+    "IntoArgs",
     "IntoShielded",
     "IntoTask",
     "Outcome",

@@ -311,6 +311,7 @@
 //!   process/pipes            this process's ends of a child's pipes
 //!   process/child            spawn, Process
 //!   process/communicate      Process::communicate
+//!   process/into_args        IntoArgs: what a program is given as its arguments
 //!   process/command          create_subprocess_exec, create_subprocess_shell, Command
 //!   process/protocol         SubprocessProtocol, SubprocessTransport
 //!   process/transport        subprocess_exec, subprocess_shell

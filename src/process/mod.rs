@@ -17,6 +17,7 @@ pub(crate) mod command;
 mod communicate;
 mod error;
 mod exit;
+mod into_args;
 mod pipes;
 pub(crate) mod protocol;
 mod stdio;
@@ -24,5 +25,6 @@ mod transport;
 
 pub use child::{Process, spawn};
 pub use command::{Command, Starting, create_subprocess_exec, create_subprocess_shell};
+pub use into_args::IntoArgs;
 pub use protocol::{ChildPipe, SubprocessProtocol, SubprocessTransport};
 pub use stdio::{DEVNULL, INHERIT, PIPE, STDOUT, Stdio};
