@@ -11,7 +11,7 @@ use callsoon::net::{
 use callsoon::process::{ChildPipe, Command, Process, Starting, Stdio, SubprocessTransport};
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
 #[cfg(feature = "futures")]
-use callsoon::queue::{Items, Puts};
+use callsoon::queue::{Items, OwnedItems, Puts};
 use callsoon::stream::{
     FailedRead, IncompleteRead, Joined, LimitOverrun, OpenConnection, OpenReadPipe, OpenWritePipe,
     ReadError, ReaderLines, StartServer, StreamFeeder, StreamReader, StreamWriter,
@@ -172,7 +172,7 @@ assert_not_impl!(Race<Task<u8>>: Send, Sync, Clone);
 #[cfg(feature = "futures")]
 assert_not_impl!(Items<'static, u8>: Send, Sync, Clone);
 #[cfg(feature = "futures")]
-assert_not_impl!(callsoon::queue::OwnedItems<u8>: Send, Sync, Clone);
+assert_not_impl!(OwnedItems<u8>: Send, Sync, Clone);
 #[cfg(feature = "futures")]
 assert_not_impl!(Puts<'static, u8>: Send, Sync, Clone);
 assert_not_impl!(AsyncFd<std::fs::File>: Send, Sync, Clone);
