@@ -45,11 +45,12 @@ where
     builder.timer(HyperTimer); // a head has 30 s to arrive
     let connection = builder.serve_connection(HyperIo::new(stream), service_fn(routes::answer));
     let mut connection = pin!(connection);
-    Ok(match select(connection.as_mut(), pin!(stop.wait())).await {
+    match select(connection.as_mut(), pin!(stop.wait())).await {
         Either::Left((ended, _)) => ended?,
         Either::Right(_) => {
             connection.as_mut().graceful_shutdown();
-            connection.await?
+            connection.await?;
         }
-    })
+    }
+    Ok(())
 }

@@ -380,7 +380,7 @@ fn a_factory_that_fails_leaves_no_child_and_its_error_is_the_caller_s() {
             (io::ErrorKind::Other, "no licence")
         );
         let full = || Err::<Noted, _>(io::Error::from(io::ErrorKind::StorageFull));
-        let started = event_loop.try_subprocess_shell(full, "sleep 1000");
+        let started = event_loop.try_subprocess_shell(full, "exec sleep 1000");
         let error = complete(&event_loop, started).map(drop).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         // Killed, not asked; `tested` finds a child that is left.
