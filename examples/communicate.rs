@@ -12,7 +12,7 @@ use callsoon::process::PIPE;
 mod command_line;
 
 async fn run_children() -> std::io::Result<()> {
-    let mut sort = create_subprocess_exec("sort", [""; 0])
+    let mut sort = create_subprocess_exec("sort", [])
         .stdin(PIPE)
         .stdout(PIPE)
         .await?;

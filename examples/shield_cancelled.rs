@@ -1,4 +1,5 @@
-//! A cancellation arrives at a shield and is handled there: the shielded task runs on, and is awaited after all.
+//! A cancellation from another thread arrives at a shield and is handled there: the shielded task runs on, and is awaited
+//! after all.
 //!
 //! ```text
 //! the payment begins
@@ -7,9 +8,10 @@
 //! the waiter ends: the task was cancelled
 //! ```
 
+use std::thread;
 use std::time::Duration;
 
-use callsoon::{RunError, catch_cancelled, create_task, shield, sleep};
+use callsoon::{catch_cancelled, create_task, shield, sleep};
 
 #[path = "common/command_line.rs"]
 mod command_line;
@@ -30,14 +32,20 @@ async fn wait_for_payment() {
     }
 }
 
-fn main() -> Result<(), RunError> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     command_line::arguments!("");
     callsoon::run(async {
         let waiter = create_task(wait_for_payment());
-        sleep(Duration::from_millis(100)).await;
-        waiter.cancel();
+        let handle = waiter.cancel_handle();
+        // Somebody on another thread gives up, while the loop is busy with the payment.
+        let impatient = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            handle.cancel()
+        });
         if let Err(error) = waiter.await {
             println!("the waiter ends: {error}");
         }
-    })
+        impatient.join().expect("the thread does not panic")?;
+        Ok(())
+    })?
 }

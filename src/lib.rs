@@ -163,11 +163,14 @@ pub mod transport;
 pub use async_drop::{AsyncDrop, defer_async_drop};
 pub use async_fd::{AsyncFd, ReadyGuard};
 pub use bytes::{Copying, CopyingBidirectional, Lines, copy, copy_bidirectional, lines};
+#[doc(hidden)]
+pub use combine::argument as arguments;
 pub use combine::{
-    AsCompleted, CancelOnDrop, Failure, FailureCause, Gather, GatherError, GatherFutures,
-    GroupClosed, GroupError, IntoShielded, IntoTask, Outcome, Race, RaceFutures, ReturnWhen,
-    Settled, SharedTask, Shield, TaskGroup, Tasks, TryGather, TryGatherError, as_completed,
-    for_each_limit, gather, gather_tuple, race, race_tuple, shield, task_group, try_gather, wait,
+    AsCompleted, CancelOnDrop, EachCompleted, Failure, FailureCause, Gather, GatherError,
+    GatherFutures, GroupClosed, GroupError, IntoShielded, IntoTask, NextCompleted, Outcome, Race,
+    RaceFutures, ReturnWhen, Settled, SharedTask, Shield, TaskGroup, Tasks, TryGather,
+    TryGatherError, as_completed, for_each_limit, gather, gather_tuple, race, race_tuple, shield,
+    task_group, try_gather, wait,
 };
 pub use context_var::{ContextToken, ContextVar, copy_context};
 pub use error::{

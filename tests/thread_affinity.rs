@@ -13,7 +13,7 @@ use callsoon::process::{
 };
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
 #[cfg(feature = "futures")]
-use callsoon::queue::{Items, Puts};
+use callsoon::queue::{Items, OwnedItems, Puts};
 use callsoon::stream::{
     FailedRead, IncompleteRead, Joined, LimitOverrun, OpenConnection, OpenReadPipe, OpenWritePipe,
     ReadError, ReaderLines, StartServer, StreamFeeder, StreamReader, StreamWriter,
@@ -116,6 +116,8 @@ assert_impl!(Stdio: Send, Sync, Unpin);
 assert_not_impl!(Signal: Send, Sync, Clone);
 assert_not_impl!(Interval: Send, Sync, Clone);
 assert_not_impl!(AsCompleted<u8>: Send, Sync, Clone);
+assert_not_impl!(callsoon::EachCompleted<u8>: Send, Sync, Clone);
+assert_not_impl!(callsoon::NextCompleted<u8>: Send, Sync, Clone);
 assert_not_impl!(Gather<Vec<Task<u8>>>: Send, Sync, Clone);
 assert_not_impl!(Gather<(Task<u8>, Task<()>)>: Send, Sync, Clone);
 assert_not_impl!(Settled<Vec<Task<u8>>>: Send, Sync, Clone);
@@ -173,6 +175,8 @@ assert_not_impl!(Lines<StreamReader>: Send, Sync, Clone);
 assert_not_impl!(Race<Task<u8>>: Send, Sync, Clone);
 #[cfg(feature = "futures")]
 assert_not_impl!(Items<'static, u8>: Send, Sync, Clone);
+#[cfg(feature = "futures")]
+assert_not_impl!(OwnedItems<u8>: Send, Sync, Clone);
 #[cfg(feature = "futures")]
 assert_not_impl!(Puts<'static, u8>: Send, Sync, Clone);
 assert_not_impl!(AsyncFd<std::fs::File>: Send, Sync, Clone);
@@ -295,6 +299,8 @@ assert_impl!(Sleep: Unpin);
 assert_impl!(Signal: Unpin);
 assert_impl!(Interval: Unpin);
 assert_impl!(AsCompleted<std::marker::PhantomPinned>: Unpin);
+assert_impl!(callsoon::EachCompleted<std::marker::PhantomPinned>: Unpin);
+assert_impl!(callsoon::NextCompleted<std::marker::PhantomPinned>: Unpin);
 assert_impl!(Gather<Vec<Task<std::marker::PhantomPinned>>>: Unpin);
 assert_impl!(Settled<Vec<Task<std::marker::PhantomPinned>>>: Unpin);
 assert_impl!(TryGather<std::marker::PhantomPinned, u8>: Unpin);
@@ -322,7 +328,7 @@ assert_impl!(callsoon::interop::hyper::HyperExecutor: Send, Sync, Copy);
 assert_not_impl!(callsoon::interop::hyper::HyperIo<TcpStream>: Send, Sync, Clone);
 
 /// Public names that are no types.
-const TRAITS: [&str; 23] = [
+const TRAITS: [&str; 24] = [
     "SubprocessProtocol",
     "Registered",
     "DEVNULL",
@@ -334,6 +340,7 @@ const TRAITS: [&str; 23] = [
     "DatagramProtocol",
     "Executor",
     "GatherFutures",
+    "IntoArgs",
     "IntoShielded",
     "IntoTask",
     "Outcome",

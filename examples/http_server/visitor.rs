@@ -3,15 +3,24 @@
 use std::error::Error;
 use std::net::SocketAddr;
 
-use callsoon::create_task;
 use callsoon::interop::hyper::HyperIo;
-use callsoon::net::TcpStream;
+use callsoon::stream::join;
+use callsoon::tls::ClientContext;
+use callsoon::{create_task, open_connection};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::body::Bytes;
 
-pub(crate) async fn visit(address: SocketAddr) -> Result<(), Box<dyn Error>> {
-    let stream = HyperIo::new(TcpStream::connect(address).await?);
+pub(crate) async fn visit(
+    address: SocketAddr,
+    trust: Option<ClientContext>,
+) -> Result<(), Box<dyn Error>> {
+    let mut connecting = open_connection(address);
+    if let Some(context) = trust {
+        connecting = connecting.ssl(context).server_hostname("localhost");
+    }
+    let (reader, writer) = connecting.await?;
+    let stream = HyperIo::new(join(reader, writer));
     let (mut client, connection) = hyper::client::conn::http1::handshake(stream).await?;
     let connection = create_task(connection);
     for (method, path, body) in [

@@ -9,14 +9,15 @@ use crate::combine::observer::TaskObserver;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::waker::puts_off;
 
-/// Returns tasks in the order in which they end: asyncio's `as_completed`, in the form of its `async for`.
+/// Returns tasks in the order in which they end: asyncio's `as_completed`, in the form of its `async for`. A plain `for`
+/// goes over futures of the results: [`EachCompleted`](crate::EachCompleted).
 ///
 /// Tasks that have ended before this call come first, in the order of the input. To limit the time, put a timeout
 /// around [`next`](AsCompleted::next), or around the loop that calls it. No task is lost when the time is up, and the
 /// loop can go on later.
 ///
 /// It takes [`Task`]s, and boxed futures, which become tasks of the running loop now, in order. Make tasks of other futures
-/// by `futures.map(create_task)`.
+/// by `futures.map(create_task)`, or by [`as_completed!`](crate::as_completed!), which takes futures of different types.
 ///
 /// # Panics
 /// Outside a running loop, if it makes a task.

@@ -12,7 +12,7 @@ use crate::kernel::task::handle::Task;
 
 /// A task, or a boxed future, of which a task is made: what [`as_completed`](crate::as_completed()) takes.
 ///
-/// Any other future becomes a task by [`create_task`]. A type of your own that names its future may
+/// Any other future becomes a task by [`create_task`], or as an argument of [`as_completed!`](crate::as_completed!). A type of your own that names its future may
 /// implement this trait.
 ///
 /// ```
@@ -36,7 +36,7 @@ use crate::kernel::task::handle::Task;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a task nor a boxed future",
-    label = "make a task of it by `create_task`",
+    label = "make a task of it by `create_task`, or by `as_completed!(...)`",
     note = "for many futures: `futures.map(create_task)`; `Box::pin(future)` becomes a task by itself"
 )]
 pub trait IntoTask {

@@ -11,9 +11,12 @@
 //! waiter is woken. Children report to their [`ChildCount`](child_count::ChildCount), which costs no allocation. Other
 //! tasks report to a [`TaskObserver`](observer::TaskObserver).
 
+#[doc(hidden)]
+pub mod argument;
 pub(crate) mod as_completed;
 mod cancel_on_drop;
 pub(crate) mod child_count;
+mod each_completed;
 mod for_each;
 mod gather;
 mod group;
@@ -28,6 +31,7 @@ mod wait;
 
 pub use as_completed::{AsCompleted, as_completed};
 pub use cancel_on_drop::CancelOnDrop;
+pub use each_completed::{EachCompleted, NextCompleted};
 pub use for_each::for_each_limit;
 pub use gather::{Gather, GatherError, Settled, gather, gather_tuple};
 pub use group::{Failure, FailureCause, GroupClosed, GroupError, Outcome, TaskGroup, task_group};

@@ -15,13 +15,14 @@ use crate::kernel::wait::wait_kind::WaitKind;
 /// Awaits a task, or a loop's future, and keeps a cancellation of the awaiter from it: asyncio's `shield`.
 ///
 /// It takes a [`Task`], a `&mut Task`, a [`Future`](crate::Future), or a boxed future, which becomes a task of the running
-/// loop now. With `&mut` the caller keeps the handle and can await the result again. Make a task of another future by
-/// [`create_task`](crate::create_task):
+/// loop now. With `&mut` the caller keeps the handle and can await the result again. [`shield!`](crate::shield!) takes any
+/// other future too, and so makes a task of it as [`create_task`](crate::create_task) does:
 ///
 /// ```
 /// # callsoon::run(async {
 /// # async fn save() -> u32 { 42 }
 /// assert_eq!(callsoon::shield(callsoon::create_task(save())).await.unwrap(), 42);
+/// assert_eq!(callsoon::shield!(save()).await.unwrap(), 42);
 /// # }).unwrap();
 /// ```
 ///
@@ -29,8 +30,8 @@ use crate::kernel::wait::wait_kind::WaitKind;
 /// returns its [`TaskError::Cancelled`]. A task that has ended gives its result without suspending.
 ///
 /// # Differences from asyncio
-/// - Only a boxed coroutine becomes a task by itself. A [`Task`] is a future too, so the types cannot tell it from a
-///   coroutine; and the program is seen to make a task, which runs on without it.
+/// - The function makes a task of a boxed coroutine alone, the macro of each. A [`Task`] is a future too, so the types of
+///   a function cannot tell it from a coroutine.
 ///
 /// # Errors
 /// Those of the awaited handle: [`TaskError`] for a task, [`FutureError`] for a future.
@@ -81,7 +82,7 @@ where
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a task, nor a loop's future, nor a boxed future",
-    label = "make a task of it: `shield(create_task(...))`",
+    label = "make a task of it: `shield!(...)`, or `shield(create_task(...))`",
     note = "`shield` does not run a future, it awaits what runs without it"
 )]
 pub trait IntoShielded {

@@ -42,7 +42,16 @@
 //!   halves and the two ends of a stream are read and written by poll functions too. Listeners, datagrams, `AsyncFd`,
 //!   intervals, signals and `as_completed` have poll functions.
 //! - [`shield`](crate::shield()) and [`as_completed`](crate::as_completed()) take boxed futures too, of which they make tasks:
-//!   [`IntoShielded`](crate::IntoShielded), [`IntoTask`](crate::IntoTask). A list without items has to name its type.
+//!   [`IntoShielded`](crate::IntoShielded), [`IntoTask`](crate::IntoTask). A list without items has to name its type. The macros
+//!   [`shield!`](crate::shield!) and [`as_completed!`](crate::as_completed!) make a task of any other future too. `as_completed`
+//!   is an iterator of futures as well: [`EachCompleted`](crate::EachCompleted).
+//! - [`create_subprocess_exec`](crate::create_subprocess_exec) takes `[]`: its arguments are
+//!   [`IntoArgs`](crate::process::IntoArgs). Of other collections they are `iter()` now.
+//! - [`try_create_datagram_endpoint`](crate::LoopHandle::try_create_datagram_endpoint),
+//!   [`try_subprocess_exec`](crate::LoopHandle::try_subprocess_exec) and
+//!   [`try_subprocess_shell`](crate::LoopHandle::try_subprocess_shell) take a factory that may fail.
+//! - [`File::seek`](crate::fs::File::seek), and the `AsyncSeek` of tokio and of the futures crates. With the feature
+//!   `futures`, `Queue::into_items` is a stream that owns its queue.
 //! - [`Task::wait`](crate::Task::wait) waits for a task's end and leaves the result in the task.
 //! - The factory of [`create_datagram_endpoint`](crate::LoopHandle::create_datagram_endpoint) may borrow.
 //! - [`join`](crate::stream::join) makes one byte stream of a reader and a writer.

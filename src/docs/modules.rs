@@ -185,11 +185,14 @@
 //!   queue/waits              get, put, join
 //!   queue/ordered            LifoQueue, PriorityQueue
 //!   queue/items              a queue as Stream and Sink
+//!   queue/owned_items        a Stream that owns its queue
 //!   combine/observer         waiting for the ends of many tasks
 //!   combine/wait             wait, Task::wait
 //!   combine/into_task        IntoTask: tasks, and boxed futures that become tasks
 //!   combine/as_completed     as_completed
+//!   combine/each_completed   as_completed as an iterator
 //!   combine/shield           shield
+//!   combine/argument         shield!, as_completed!
 //!   combine/shared           SharedTask: a task that several places await
 //!   combine/cancel_on_drop   cancel_on_drop
 //!   combine/race             race: the first of several futures
@@ -273,6 +276,7 @@
 //!   transport/tls/handshake  the beginning of an encrypted connection, and what it has come to
 //!   transport/tls/options    how a connection is encrypted: contexts, names and timeouts
 //!   transport/without_tls/never_shaken the same without the feature: nothing to ask for
+//!   transport/try_factory    TryFactory: a factory that may fail
 //!   transport/client         create_connection
 //!   transport/pipe           connect_read_pipe, connect_write_pipe
 //!   transport/try_client     the same with factories that may fail
@@ -309,6 +313,7 @@
 //!   process/pipes            this process's ends of a child's pipes
 //!   process/child            spawn, Process
 //!   process/communicate      Process::communicate
+//!   process/into_args        IntoArgs: what a program is given as its arguments
 //!   process/command          create_subprocess_exec, create_subprocess_shell, Command
 //!   process/protocol         SubprocessProtocol, SubprocessTransport
 //!   process/transport        subprocess_exec, subprocess_shell
@@ -321,6 +326,7 @@
 //!   fs/path                  read, write, rename and the other calls that name a path
 //!   fs/sequential            a file from its beginning to its end
 //!   fs/file                  File
+//!   fs/seek                  where a File is read and written next
 //!   testing/trace            Trace: what happened, in order
 //!   testing/faults           Faults: what goes wrong on a stream in memory
 //!   testing/system_faults    SystemFaults: system calls that fail by a plan

@@ -126,7 +126,8 @@ impl LoopHandle {
     }
 
     /// Returns the timers that are armed, in the order in which they will fire: callbacks, and tasks that sleep. Those that
-    /// never fire come last.
+    /// never fire come last. The place where a callback's timer was armed is listed only if the loop was in debug mode then;
+    /// that of a task that sleeps always is.
     ///
     /// A timer that has fired, and whose callback waits in the ready queue, is among the
     /// [`pending_callbacks`](Self::pending_callbacks).

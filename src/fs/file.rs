@@ -41,10 +41,10 @@ use crate::sys::result::uninterrupted;
 /// # Ok(()) });
 /// ```
 pub struct File {
-    file: Arc<fs::File>,
+    pub(super) file: Arc<fs::File>,
     /// What it was opened by, which errors then name.
-    path: Option<Arc<Path>>,
-    sequential: Sequential,
+    pub(super) path: Option<Arc<Path>>,
+    pub(super) sequential: Sequential,
 }
 
 impl File {
@@ -314,34 +314,6 @@ impl File {
     pub async fn sync_all(&mut self) -> io::Result<()> {
         self.flush().await?;
         self.call("sync", fs::File::sync_all).await
-    }
-
-    /// Returns where the next [`read`](Self::read) or [`write_all`](Self::write_all) begins.
-    ///
-    /// ```
-    /// # callsoon::doctest::run(async {
-    /// let mut file = callsoon::fs::File::open("/proc/self/limits").await?;
-    /// file.read(&mut [0; 5]).await?;
-    /// assert_eq!(file.position(), 5);
-    /// # Ok(()) });
-    /// ```
-    pub fn position(&self) -> u64 {
-        self.sequential.position()
-    }
-
-    /// Sets where the next [`read`](Self::read) or [`write_all`](Self::write_all) begins.
-    ///
-    /// ```
-    /// # callsoon::doctest::run(async {
-    /// let mut file = callsoon::fs::File::open("/proc/self/limits").await?;
-    /// file.set_position(2);
-    /// let mut buffer = [0; 3];
-    /// assert_eq!(file.read(&mut buffer).await?, 3);
-    /// assert_eq!(&buffer, b"mit");
-    /// # Ok(()) });
-    /// ```
-    pub fn set_position(&mut self, position: u64) {
-        self.sequential.set_position(position);
     }
 
     /// Reads at least one byte from the position on, and returns how many. 0 means that the file ends there, or that

@@ -22,6 +22,7 @@ mod call;
 mod error;
 pub(crate) mod file;
 mod path;
+mod seek;
 mod sequential;
 
 pub use error::PathError;

@@ -9,6 +9,8 @@
 //!    │  ◄── its position moved, or a write: the job's result is dropped ──┘
 //!    │         write, of a copy                the job has written, or failed
 //!    └────────────────────► Writing ───────────────────────► Idle, perhaps with an error
+//!    │         seek from the end                 the length is known
+//!    └────────────────────► Measuring ─────────────────────► Idle, at a new position
 //! ```
 //!
 //! A write returns when its job is queued, since a write that is polled twice may come with other bytes the second time.
@@ -16,12 +18,13 @@
 //! no thread has: neither a file that is dropped nor an executor that shuts down loses them.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use crate::error::invalid_input;
 use crate::event_loop::free::get_running_loop;
 use crate::executor::job::ExecutorFuture;
 use crate::fs::call::flatten;
@@ -38,6 +41,8 @@ enum Step {
     /// Reads at `position`. The job gives its buffer back.
     Reading(ExecutorFuture<(Vec<u8>, io::Result<usize>)>),
     Writing(ExecutorFuture<io::Result<()>>),
+    /// Asks for the length of the file, for a seek from its end.
+    Measuring(ExecutorFuture<io::Result<u64>>),
 }
 
 /// How far a file was read and written.
@@ -51,6 +56,9 @@ pub(crate) struct Sequential {
     step: Step,
     /// What a write has failed with.
     failed: Option<io::Error>,
+    /// Where a seek of tokio's trait goes, which says so in one call and waits in another.
+    #[cfg(feature = "tokio-io")]
+    pub(crate) target: Option<SeekFrom>,
 }
 
 impl Sequential {
@@ -96,7 +104,8 @@ impl Sequential {
                     return Poll::Ready(Ok(()));
                 }
                 match &mut self.step {
-                    Step::Idle => self.begin_reading(file),
+                    // The length is of no use to a seek that was given up.
+                    Step::Idle | Step::Measuring(_) => self.begin_reading(file),
                     // Bytes that were written are read from the file.
                     Step::Writing(_) => ready!(self.poll_written(context)),
                     Step::Reading(job) => {
@@ -169,6 +178,56 @@ impl Sequential {
         })
     }
 
+    /// Moves the position, and returns it.
+    pub(crate) fn poll_seek(
+        &mut self,
+        file: &Arc<File>,
+        context: &mut Context<'_>,
+        target: SeekFrom,
+    ) -> Poll<io::Result<u64>> {
+        poll_within_budget(context, |context| {
+            let (from, by) = match target {
+                SeekFrom::Start(position) => (position, 0),
+                SeekFrom::Current(by) => (self.position, by),
+                SeekFrom::End(by) => (ready!(self.poll_length(file, context))?, by),
+            };
+            let Some(position) = from.checked_add_signed(by) else {
+                let why = "a position before the beginning of the file, or too large";
+                return Poll::Ready(Err(invalid_input(why)));
+            };
+            // What was read ahead stays for those who only ask where they are.
+            if position != self.position {
+                self.set_position(position);
+            }
+            Poll::Ready(Ok(position))
+        })
+    }
+
+    /// Waits for the length of the file, with everything that was written.
+    fn poll_length(
+        &mut self,
+        file: &Arc<File>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<u64>> {
+        loop {
+            match &mut self.step {
+                Step::Writing(_) => ready!(self.poll_written(context)),
+                Step::Measuring(job) => {
+                    let measured = ready!(Pin::new(job).poll(context));
+                    self.step = Step::Idle;
+                    return Poll::Ready(flatten(measured));
+                }
+                // What a read brings is dropped: the position moves.
+                Step::Idle | Step::Reading(_) => {
+                    let file = Arc::clone(file);
+                    let measure = move || file.metadata().map(|metadata| metadata.len());
+                    let job = get_running_loop().run_in_executor(None, measure);
+                    self.step = Step::Measuring(job);
+                }
+            }
+        }
+    }
+
     /// Waits for the job that writes, and keeps its error.
     fn poll_written(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if let Step::Writing(job) = &mut self.step {
@@ -182,7 +241,7 @@ impl Sequential {
     fn forget_ahead(&mut self) {
         self.ahead.clear();
         self.taken = 0;
-        if matches!(self.step, Step::Reading(_)) {
+        if matches!(self.step, Step::Reading(_) | Step::Measuring(_)) {
             self.step = Step::Idle;
         }
     }

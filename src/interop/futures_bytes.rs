@@ -1,14 +1,14 @@
 //! futures-io's `AsyncRead`, `AsyncBufRead` and `AsyncWrite` for sockets, halves, streams and files, by their poll
-//! functions.
+//! functions, and `AsyncSeek` for files.
 //!
 //! `poll_close` is [`PollWrite::poll_shutdown`]: it flushes and ends the writing direction. What the peer still sends can be
 //! read. The socket closes when it is dropped.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, SeekFrom};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
+use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
 
 use crate::fs::file::File;
 use crate::net::halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
@@ -299,6 +299,27 @@ impl AsyncWrite for File {
 
     fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}
+
+/// ```
+/// # callsoon::doctest::run(async {
+/// use std::io::SeekFrom;
+/// use futures_util::{AsyncReadExt, AsyncSeekExt};
+/// let mut file = callsoon::fs::File::open("/proc/self/limits").await?;
+/// assert_eq!(AsyncSeekExt::seek(&mut file, SeekFrom::Start(2)).await?, 2);
+/// let mut text = [0; 3];
+/// file.read_exact(&mut text).await?;
+/// assert_eq!(&text, b"mit");
+/// # Ok(()) });
+/// ```
+impl AsyncSeek for File {
+    fn poll_seek(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        target: SeekFrom,
+    ) -> Poll<io::Result<u64>> {
+        self.get_mut().poll_seek(context, target)
     }
 }
 

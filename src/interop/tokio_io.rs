@@ -1,13 +1,14 @@
-//! tokio's `AsyncRead`, `AsyncBufRead` and `AsyncWrite` for sockets, halves, streams and files, by their poll functions.
+//! tokio's `AsyncRead`, `AsyncBufRead` and `AsyncWrite` for sockets, halves, streams and files, by their poll functions, and
+//! `AsyncSeek` for files.
 //!
 //! The traits alone: nothing here needs a tokio runtime, and code that does, such as `tokio::time`, does not work on this
 //! loop.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, SeekFrom};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
 use crate::fs::file::File;
 use crate::net::halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
@@ -337,6 +338,30 @@ impl AsyncWrite for File {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}
+
+/// A seek is noted by `start_seek` and done by `poll_complete`, as with tokio's own file.
+///
+/// ```
+/// # callsoon::doctest::run(async {
+/// use std::io::SeekFrom;
+/// use tokio::io::{AsyncReadExt, AsyncSeekExt};
+/// let mut file = callsoon::fs::File::open("/proc/self/limits").await?;
+/// assert_eq!(AsyncSeekExt::seek(&mut file, SeekFrom::Start(2)).await?, 2);
+/// let mut text = [0; 3];
+/// file.read_exact(&mut text).await?;
+/// assert_eq!(&text, b"mit");
+/// # Ok(()) });
+/// ```
+impl AsyncSeek for File {
+    fn start_seek(self: Pin<&mut Self>, target: SeekFrom) -> io::Result<()> {
+        self.get_mut().start_seek(target);
+        Ok(())
+    }
+
+    fn poll_complete(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        self.get_mut().poll_seek_end(context)
     }
 }
 

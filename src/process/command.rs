@@ -21,6 +21,7 @@ use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::poll_within_budget;
 use crate::process::child::{Process, Watched};
 use crate::process::error::StartError;
+use crate::process::into_args::IntoArgs;
 use crate::process::pipes::Pipes;
 use crate::process::stdio::{INHERIT, Kind, Stdio};
 use crate::stream::protocol::LIMIT;
@@ -28,10 +29,8 @@ use crate::stream::protocol::LIMIT;
 /// Starts a program. Awaiting the returned builder gives a [`Process`].
 ///
 /// The program is searched in `PATH` unless its name has a slash. Arguments are passed as they are, without a shell. They
-/// may be an array, a slice, a `Vec` or an iterator.
-///
-/// A program without arguments is started by [`Command::new`], which is awaited too: an empty array `[]` does not compile
-/// here, since Rust cannot tell the type of its elements.
+/// may be an array, `[]` for none, a slice, a `Vec` or an iterator: [`IntoArgs`] lists them. Where the arguments come one by
+/// one, [`Command::new`] begins without any; it is awaited too.
 ///
 /// # Errors
 /// Awaiting it gives the errors of [`LoopHandle::spawn_process`]. Those about the program or its folder name it. No process
@@ -44,27 +43,28 @@ use crate::stream::protocol::LIMIT;
 /// It starts the process at its first poll, and is ready then. Dropping it before starts nothing.
 ///
 /// ```
-/// use callsoon::process::{Command, PIPE, create_subprocess_exec};
+/// use callsoon::process::{PIPE, create_subprocess_exec};
 /// callsoon::run(async {
 ///     let mut process = create_subprocess_exec("echo", ["hello", "world"]).stdout(PIPE).await?;
 ///     let output = process.communicate(None).await?;
 ///     assert!(output.status.success());
 ///     assert_eq!(output.stdout, b"hello world\n");
 ///
-///     let status = Command::new("true").await?.wait().await?;
+///     let status = create_subprocess_exec("true", []).await?.wait().await?;
 ///     assert!(status.success());
 ///
-///     let error = create_subprocess_exec("no-such", [""; 0]).current_dir("/").await.unwrap_err();
+///     let error = create_subprocess_exec("no-such", []).current_dir("/").await.unwrap_err();
 ///     assert!(error.to_string().starts_with("cannot start no-such in /: "), "{error}");
 ///     Ok::<(), std::io::Error>(())
 /// }).unwrap().unwrap();
 /// ```
-pub fn create_subprocess_exec<I, S>(program: impl AsRef<OsStr>, args: I) -> Command
-where
-    I: IntoIterator<Item = S>,
-    S: AsRef<OsStr>,
-{
-    Command::new(program).args(args)
+pub fn create_subprocess_exec<const LIST: bool>(
+    program: impl AsRef<OsStr>,
+    args: impl IntoArgs<LIST>,
+) -> Command {
+    let mut command = StdCommand::new(program);
+    args.add_to(&mut command);
+    command.into()
 }
 
 /// Runs a command line by `/bin/sh`. Awaiting the returned builder gives a [`Process`].

@@ -10,6 +10,7 @@
 //! Every method of the protocol is entered by `kernel/enter`.
 
 use std::cell::{Cell, RefCell};
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::panic::Location;
@@ -25,6 +26,7 @@ use crate::process::pipes::{self, Pipes};
 use crate::process::protocol::{Subprocess, SubprocessProtocol, SubprocessTransport};
 use crate::process::stdio::PIPE;
 use crate::transport::protocol::{Protocol, Transport};
+use crate::transport::try_factory::TryFactory;
 
 impl LoopHandle {
     /// Starts a process for a protocol. Returns the transport and the protocol when `connection_made` has run.
@@ -62,7 +64,46 @@ impl LoopHandle {
         let (handle, location) = (self.clone(), Location::caller());
         async move {
             proceed().await;
-            start(&handle, factory, &mut command, location)
+            start(&handle, || Ok(factory()), &mut command, location)
+        }
+    }
+
+    /// Starts a process as [`subprocess_exec`](Self::subprocess_exec) does. The factory may fail: then the process is killed
+    /// and reaped, and awaiting gives the error.
+    ///
+    /// # Errors
+    /// Those of [`subprocess_exec`](Self::subprocess_exec), and that of the factory. An `io::Error` comes as it is; another
+    /// error is inside one of kind `Other`.
+    ///
+    /// # Cancellation
+    /// Like [`subprocess_exec`](Self::subprocess_exec).
+    ///
+    /// ```
+    /// use callsoon::process::Command;
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::run(async {
+    /// let event_loop = callsoon::get_running_loop();
+    /// let factory = || Err::<Idle, _>("no licence");
+    /// let started = event_loop.try_subprocess_exec(factory, Command::new("cat")).await;
+    /// assert_eq!(started.map(drop).unwrap_err().to_string(), "no licence");
+    /// # Ok(()) });
+    /// ```
+    #[track_caller]
+    pub fn try_subprocess_exec<F, P, E>(
+        &self,
+        factory: F,
+        mut command: Command,
+    ) -> impl Future<Output = io::Result<(SubprocessTransport, Rc<P>)>> + use<F, P, E>
+    where
+        F: FnOnce() -> Result<P, E>,
+        P: SubprocessProtocol,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (handle, location) = (self.clone(), Location::caller());
+        async move {
+            proceed().await;
+            let make = || TryFactory(factory).make();
+            start(&handle, make, &mut command, location)
         }
     }
 
@@ -96,17 +137,47 @@ impl LoopHandle {
     {
         self.subprocess_exec(factory, Command::shell(line))
     }
+
+    /// Runs a shell command as [`subprocess_shell`](Self::subprocess_shell) does, with a factory that may fail.
+    ///
+    /// # Errors
+    /// Those of [`try_subprocess_exec`](Self::try_subprocess_exec).
+    ///
+    /// # Cancellation
+    /// Like [`subprocess_exec`](Self::subprocess_exec).
+    ///
+    /// ```
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::run(async {
+    /// let event_loop = callsoon::get_running_loop();
+    /// let factory = || Ok::<_, std::io::Error>(Idle);
+    /// let (_transport, _idle) = event_loop.try_subprocess_shell(factory, "exit 3").await?;
+    /// # Ok(()) });
+    /// ```
+    #[track_caller]
+    pub fn try_subprocess_shell<F, P, E>(
+        &self,
+        factory: F,
+        line: &str,
+    ) -> impl Future<Output = io::Result<(SubprocessTransport, Rc<P>)>> + use<F, P, E>
+    where
+        F: FnOnce() -> Result<P, E>,
+        P: SubprocessProtocol,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.try_subprocess_exec(factory, Command::shell(line))
+    }
 }
 
 fn start<P: SubprocessProtocol>(
     handle: &LoopHandle,
-    factory: impl FnOnce() -> P,
+    make: impl FnOnce() -> io::Result<P>,
     command: &mut Command,
     location: &'static Location<'static>,
 ) -> io::Result<(SubprocessTransport, Rc<P>)> {
     // If anything fails from here on, dropping `watched` kills and reaps the child.
     let (watched, pipes) = command.start(handle, &PIPE)?;
-    let protocol = Rc::new(factory());
+    let protocol = Rc::new(make()?);
     let subprocess = Rc::new(Subprocess {
         watched,
         protocol: RefCell::new(Some(Rc::clone(&protocol) as Rc<dyn SubprocessProtocol>)),

@@ -21,6 +21,8 @@ mod error;
 #[cfg(feature = "futures")]
 mod items;
 mod ordered;
+#[cfg(feature = "futures")]
+mod owned_items;
 mod store;
 mod waits;
 
@@ -30,4 +32,7 @@ pub use error::{GetError, PutError, ShutDown, TooManyTasksDone};
 #[cfg_attr(docsrs, doc(cfg(feature = "futures")))]
 pub use items::{Items, Puts};
 pub use ordered::{LifoQueue, PriorityQueue};
+#[cfg(feature = "futures")]
+#[cfg_attr(docsrs, doc(cfg(feature = "futures")))]
+pub use owned_items::OwnedItems;
 pub use store::QueueStore;

@@ -108,6 +108,7 @@ pub(crate) mod tls;
 )]
 mod transport;
 mod try_client;
+pub(crate) mod try_factory;
 mod write;
 
 pub use crate::socket::address::Address;
@@ -121,5 +122,5 @@ pub use datagram::{CreateDatagramEndpoint, DatagramProtocol, DatagramTransport};
 pub use pipe::{ConnectPipe, stdin, stdout};
 pub use protocol::{BufferedProtocol, Protocol, Transport};
 pub use server::{ServeError, Server};
-pub use try_client::TryFactory;
+pub use try_factory::TryFactory;
 pub use write::CannotWrite;

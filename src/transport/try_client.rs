@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::future::{Future, IntoFuture};
-use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::path::Path;
@@ -15,18 +14,7 @@ use crate::socket::connect_to::{AcceptedSocket, ConnectTo};
 use crate::transport::client::{Connected, CreateConnection};
 use crate::transport::pipe::ConnectPipe;
 use crate::transport::protocol::Protocol;
-
-/// A factory of protocols that may fail. [`LoopHandle::try_create_connection`] and its siblings wrap one.
-///
-/// ```
-/// use callsoon::transport::{CreateConnection, TryFactory};
-/// # use callsoon::doctest::Idle;
-/// # let event_loop = callsoon::doctest::event_loop();
-/// let factory = || Err::<Idle, _>("no licence");
-/// let connecting: CreateConnection<TryFactory<_>> = event_loop.try_create_connection(factory, ("localhost", 80));
-/// # drop(connecting);
-/// ```
-pub struct TryFactory<F>(F);
+use crate::transport::try_factory::TryFactory;
 
 impl<F> TryFactory<F> {
     fn connect_pipe(
@@ -214,11 +202,9 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let make = |_: &LoopHandle, factory: TryFactory<F>| match (factory.0)() {
-                Ok(protocol) => Ok(Rc::new(protocol)),
-                Err(error) => Err(as_io_error(error.into())),
-            };
-            let connected = self.connect(make).await?;
+            let connected = self
+                .connect(|_, factory| factory.make().map(Rc::new))
+                .await?;
             connected.0.begin_reading_soon();
             Ok(connected)
         })
@@ -236,13 +222,5 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         self.0.into_future()
-    }
-}
-
-/// Returns an `io::Error` as it is, and any other error inside of one.
-fn as_io_error(error: Box<dyn Error + Send + Sync>) -> io::Error {
-    match error.downcast::<io::Error>() {
-        Ok(error) => *error,
-        Err(error) => io::Error::other(error),
     }
 }

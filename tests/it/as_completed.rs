@@ -7,7 +7,8 @@ use std::time::Duration;
 use callsoon::{Task, as_completed, create_task, get_running_loop, sleep, sleep_with, yield_now};
 
 use crate::support::{
-    DropProbe, Trace, Waiting, audited, on_virtual_time, one_turn, quiet_panics, virtual_loop,
+    DropProbe, Trace, Waiting, audited, complete, on_virtual_time, one_turn, quiet_panics,
+    virtual_loop,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -188,5 +189,75 @@ fn boxed_futures_become_tasks_at_once_and_tasks_stay_what_they_are() {
             })
             .unwrap();
         trace.expect(["4", "1", "0", "1", "2"]);
+    });
+}
+
+#[test]
+fn the_macro_makes_tasks_of_futures_in_order_and_leaves_tasks_what_they_are() {
+    on_virtual_time(|trace, event_loop| {
+        complete(&event_loop, async {
+            let task = create_task(sleep_with(2 * SECOND, 2));
+            let id = task.id();
+            let boxed: Pin<Box<dyn Future<Output = u32>>> = Box::pin(sleep_with(SECOND, 1));
+            let nap = async { sleep_with(3 * SECOND, 3).await };
+            let mut ended = callsoon::as_completed!(nap, task, boxed, std::future::ready(0));
+            assert_eq!(callsoon::all_tasks().len(), 5);
+            while let Some(task) = ended.next().await {
+                let own = task.id() == id;
+                trace.push(format!("{} {own}", task.await.unwrap()));
+            }
+        });
+        trace.expect(["0 false", "1 false", "2 true", "3 false"]);
+    });
+}
+
+#[test]
+fn as_an_iterator_it_gives_futures_of_the_results_in_the_order_of_the_ends() {
+    on_virtual_time(|trace, event_loop| {
+        complete(&event_loop, async {
+            let start = get_running_loop().time();
+            let bad = create_task(async {
+                sleep(2 * SECOND).await;
+                panic!("on purpose")
+            });
+            let [last, first] = lasting([3, 1]);
+            for earliest in as_completed([last, bad, first]) {
+                let result = earliest.await.map_err(|error| error.to_string());
+                trace.push(format!(
+                    "{:?}: {result:?}",
+                    get_running_loop().time() - start
+                ));
+            }
+        });
+        trace.expect([
+            "1s: Ok(1)",
+            "2s: Err(\"the task panicked: on purpose\")",
+            "3s: Ok(3)",
+        ]);
+    });
+}
+
+#[test]
+fn its_futures_may_wait_side_by_side_and_one_that_is_given_up_loses_nothing() {
+    on_virtual_time(|trace, event_loop| {
+        complete(&event_loop, async {
+            let mut futures = as_completed(lasting([3, 1, 2])).into_iter();
+            assert_eq!(futures.len(), 3);
+            let [a, b, c] = [(); 3].map(|()| futures.next().unwrap());
+            assert!(futures.next().is_none() && futures.next().is_none());
+            drop(futures);
+            // The first waits for the task, the second for the first, and the third takes over.
+            let (a, mut b) = (Waiting::begun(a), Waiting::begun(b));
+            let c = create_task(c);
+            yield_now().await;
+            sleep(SECOND).await;
+            yield_now().await;
+            assert!(a.is_woken() && !b.is_woken());
+            drop(a);
+            assert!(b.is_woken());
+            trace.push(format!("{:?}", b.poll().unwrap().unwrap()));
+            trace.push(format!("{:?}", c.await.unwrap().unwrap()));
+        });
+        trace.expect(["1", "2"]);
     });
 }

@@ -446,3 +446,40 @@ fn an_endpoint_whose_remote_is_any_address_may_be_given_that_address() {
         });
     });
 }
+
+#[test]
+fn a_factory_that_fails_closes_the_socket_and_its_error_is_the_caller_s() {
+    on_real_time(|trace, event_loop| {
+        let t = trace.clone();
+        complete(&event_loop, async move {
+            let event_loop = get_running_loop();
+            let open = counted_fds();
+            let unlicensed = || Err::<Recorder, _>("no licence");
+            let endpoint = event_loop.try_create_datagram_endpoint(unlicensed);
+            let error = endpoint.local_addr(loopback()).await.map(drop).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Other);
+            assert_eq!(error.to_string(), "no licence");
+            let full = || Err::<Recorder, _>(io::Error::from(ErrorKind::StorageFull));
+            let endpoint = event_loop.try_create_datagram_endpoint(full);
+            let error = endpoint.local_addr(loopback()).await.map(drop).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::StorageFull);
+            assert_eq!(counted_fds(), open);
+            assert_eq!(event_loop.metrics().sources, 0);
+
+            // An endpoint that cannot be made asks no factory.
+            let never = || -> io::Result<Recorder> { unreachable!("there is no socket") };
+            let nowhere = event_loop.try_create_datagram_endpoint(never).await;
+            assert_eq!(
+                nowhere.map(drop).unwrap_err().kind(),
+                ErrorKind::InvalidInput
+            );
+            let fits = || Ok::<_, io::Error>(Recorder::new(&t));
+            let endpoint = event_loop.try_create_datagram_endpoint(fits);
+            let (transport, _) = endpoint.local_addr(loopback()).await.unwrap();
+            t.expect(["made"]);
+            transport.close();
+            assert_eq!(until(&t, 1).await, ["lost None"]);
+        });
+        trace.expect([]);
+    });
+}

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, SeekFrom};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -359,5 +360,68 @@ fn a_virtual_clock_waits_for_the_disk() {
             yield_now().await;
         });
         assert_eq!(event_loop.time(), began);
+    });
+}
+
+#[test]
+fn a_seek_goes_from_the_beginning_the_position_or_the_end_with_what_was_written() {
+    settling(|_, _| async {
+        let scratch = Scratch::new(b"0123456789");
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.read(true).write(true).clone();
+        let mut file = File::open_with(scratch.path(), options).await.unwrap();
+        let mut one = [0];
+        file.read(&mut one).await.unwrap();
+        for (target, position, next) in [
+            (SeekFrom::Current(0), 1, b'1'),
+            (SeekFrom::Current(3), 5, b'5'),
+            (SeekFrom::Current(-6), 0, b'0'),
+            (SeekFrom::End(-2), 8, b'8'),
+            (SeekFrom::Start(4), 4, b'4'),
+        ] {
+            assert_eq!(file.seek(target).await.unwrap(), position);
+            assert_eq!(file.position(), position);
+            assert_eq!(file.read(&mut one).await.unwrap(), 1);
+            assert_eq!(one[0], next, "{target:?}");
+        }
+        for target in [
+            SeekFrom::Current(-6),
+            SeekFrom::End(-11),
+            SeekFrom::End(i64::MIN),
+        ] {
+            let error = file.seek(target).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{target:?}");
+            assert_eq!(file.position(), 5);
+        }
+        // The end is that of the file with what is still on its way.
+        file.seek(SeekFrom::Start(8)).await.unwrap();
+        file.write_all(b"abcd").await.unwrap();
+        assert_eq!(file.seek(SeekFrom::End(0)).await.unwrap(), 12);
+        assert_eq!(file.seek(SeekFrom::End(2)).await.unwrap(), 14);
+        assert_eq!(file.read(&mut one).await.unwrap(), 0, "beyond the end");
+        file.write_all(b"z").await.unwrap();
+        file.flush().await.unwrap();
+        assert_eq!(std::fs::read(scratch.path()).unwrap(), b"01234567abcd\0\0z");
+    });
+}
+
+#[test]
+fn a_seek_that_is_given_up_has_not_moved_and_a_read_goes_on_where_it_was() {
+    settling(|_, _| async {
+        let scratch = Scratch::new(b"0123456789");
+        let mut file = File::open(scratch.path()).await.unwrap();
+        let release = stuck_executor();
+        let mut buffer = [0; 4];
+        assert!(poll_once(&mut pin!(file.read(&mut buffer))).await.is_none());
+        assert!(
+            poll_once(&mut pin!(file.seek(SeekFrom::End(-1))))
+                .await
+                .is_none()
+        );
+        assert_eq!(file.position(), 0);
+        drop(release);
+        assert_eq!(file.read(&mut buffer).await.unwrap(), 4);
+        assert_eq!(&buffer, b"0123");
+        assert_eq!(file.seek(SeekFrom::End(-1)).await.unwrap(), 9);
     });
 }

@@ -1,6 +1,6 @@
 //! Crates that ask for the traits of futures-io, futures-core and futures-sink run on this loop.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, SeekFrom, Write as _};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -371,6 +371,10 @@ fn a_file_is_read_and_written_by_the_traits_of_futures_io() {
         copy.close().await.unwrap();
         assert_eq!(std::fs::read(target.path()).unwrap(), b"one\ntwo");
         file.set_position(0);
+        let end = io::AsyncSeekExt::seek(&mut file, SeekFrom::End(-3)).await;
+        assert_eq!((end.unwrap(), file.position()), (4, 4));
+        let begin = io::AsyncSeekExt::seek(&mut file, SeekFrom::Current(-4)).await;
+        assert_eq!(begin.unwrap(), 0);
         let lines: Vec<_> = file.lines().map(Result::unwrap).collect().await;
         assert_eq!(lines, ["one", "two"]);
     });
@@ -430,5 +434,35 @@ fn a_task_has_terminated_when_its_result_was_taken_and_not_when_it_was_only_give
             assert_eq!(ended, [true, true]);
             assert!(read.is_terminated());
         });
+    });
+}
+
+#[test]
+fn an_owned_stream_of_a_queue_waits_in_its_place_loses_nothing_and_ends_with_it() {
+    on_virtual_time(|trace, event_loop| {
+        complete(&event_loop, async {
+            let queue = Rc::new(Queue::new(0));
+            let mut items = Rc::clone(&queue).into_items();
+            let other = create_task({
+                let queue = Rc::clone(&queue);
+                async move { queue.get().await.unwrap() }
+            });
+            // It waits before the other getter, and is set aside meanwhile.
+            assert!(crate::support::poll_once(&mut items.next()).await.is_none());
+            yield_now().await;
+            (1..5).for_each(|n| queue.put_nowait(n).unwrap());
+            trace.push(items.next().await.unwrap());
+            trace.push(other.await.unwrap());
+            let given_up = Rc::clone(&queue).into_items();
+            drop(given_up);
+            trace.push(items.next().await.unwrap());
+            drop(items);
+            assert_eq!(queue.qsize(), 1);
+            let mut items = queue.into_items();
+            items.queue().shutdown(false);
+            trace.push(items.next().await.unwrap());
+            assert!(items.next().await.is_none() && items.next().await.is_none());
+        });
+        trace.expect(["1", "2", "3", "4"]);
     });
 }

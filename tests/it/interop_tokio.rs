@@ -1,6 +1,6 @@
 //! Crates that ask for the traits of tokio's I/O run on this loop, without a tokio runtime.
 
-use std::io::{ErrorKind, IoSlice, Write as _};
+use std::io::{ErrorKind, IoSlice, SeekFrom, Write as _};
 
 use callsoon::create_task;
 use callsoon::fs::File;
@@ -8,7 +8,8 @@ use callsoon::net::{TcpStream, UnixStream};
 use callsoon::stream::{join, open_connection};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{
-    self, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt,
+    self, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncSeekExt, AsyncWrite,
+    AsyncWriteExt,
 };
 use tokio_util::codec::{Framed, LengthDelimitedCodec, LinesCodec};
 
@@ -172,7 +173,11 @@ fn a_file_is_read_and_written_by_tokios_traits_and_a_flush_tells_what_a_write_fa
         assert_eq!(io::copy(&mut file, &mut copy).await.unwrap(), 13);
         AsyncWriteExt::shutdown(&mut copy).await.unwrap();
         assert_eq!(std::fs::read(target.path()).unwrap(), b"one\ntwo\nthree");
-        file.set_position(4);
+        let sought = AsyncSeekExt::seek(&mut file, SeekFrom::End(-9)).await;
+        assert_eq!((sought.unwrap(), file.position()), (4, 4));
+        let error = AsyncSeekExt::seek(&mut file, SeekFrom::Current(-5)).await;
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(file.stream_position().await.unwrap(), 4);
         let mut lines = file.lines();
         for line in ["two", "three"] {
             assert_eq!(lines.next_line().await.unwrap().as_deref(), Some(line));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use callsoon::{EventLoop, Task, shield, sleep};
 
 use crate::support::{
-    Trace, Waiting, audited, on_virtual_time, one_turn, quiet_panics, virtual_loop,
+    Trace, Waiting, audited, complete, on_virtual_time, one_turn, quiet_panics, virtual_loop,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -188,4 +188,56 @@ fn a_boxed_future_that_panics_is_an_error_of_its_awaiter() {
         event_loop.close().unwrap();
         trace.expect(["the task panicked: on purpose"]);
     });
+}
+
+#[test]
+fn the_macro_makes_a_task_of_a_future_and_shields_a_task_itself() {
+    on_virtual_time(|trace, event_loop| {
+        let t = trace.clone();
+        let outer = event_loop.create_task(async move {
+            let t = t.clone();
+            callsoon::shield!(async move {
+                sleep(SECOND).await;
+                t.push("saved");
+            })
+            .await
+        });
+        one_turn(&event_loop);
+        outer.cancel();
+        trace.push(event_loop.run_until_complete(outer).unwrap().unwrap_err());
+        complete(&event_loop, async {
+            // The task runs on, and is no other's.
+            trace.push(callsoon::all_tasks().len());
+            sleep(SECOND).await;
+            trace.push(callsoon::all_tasks().len());
+            let count = || callsoon::all_tasks().len();
+            let mut task = callsoon::create_task(sleep(SECOND));
+            drop(callsoon::shield!(&mut task));
+            let shielded = callsoon::shield!(task);
+            assert_eq!(count(), 2);
+            let boxed: Pin<Box<dyn Future<Output = u8>>> = Box::pin(async { 1 });
+            let boxed = callsoon::shield!(boxed);
+            let future = callsoon::get_running_loop().create_future();
+            future.set_result(2).unwrap();
+            let future = callsoon::shield!(future);
+            assert_eq!(count(), 3);
+            let ready = callsoon::shield!(std::future::ready(3));
+            let builder = callsoon::shield!(generic(async { 4 }));
+            assert_eq!(count(), 5);
+            shielded.await.unwrap();
+            trace.push(format!(
+                "{} {} {} {}",
+                boxed.await.unwrap(),
+                future.await.unwrap(),
+                ready.await.unwrap(),
+                builder.await.unwrap().unwrap()
+            ));
+        });
+        trace.expect(["the task was cancelled", "2", "saved", "1", "1 2 3 4"]);
+    });
+}
+
+/// Where the type is a parameter, the argument is a future.
+async fn generic<F: Future + 'static>(future: F) -> Result<F::Output, callsoon::TaskError> {
+    callsoon::shield!(future).await
 }

@@ -221,9 +221,7 @@ fn a_child_process_is_left_until_it_was_waited_for() {
             "{left:?}"
         );
         testing::run(async {
-            let process = callsoon::create_subprocess_exec("true", [""; 0])
-                .await
-                .unwrap();
+            let process = callsoon::create_subprocess_exec("true", []).await.unwrap();
             process.wait().await.unwrap();
         });
     }));

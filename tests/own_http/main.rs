@@ -11,6 +11,18 @@ mod support;
 #[path = "../own/certificates.rs"]
 mod certificates;
 
+#[path = "../../examples/http_server/accepting.rs"]
+mod accepting;
+#[path = "../../examples/http_server/connection.rs"]
+mod connection;
+#[path = "../../examples/http_server/encryption.rs"]
+mod encryption;
+#[path = "../../examples/http_server/routes.rs"]
+mod routes;
+#[path = "../../examples/http_server/visitor.rs"]
+mod visitor;
+
+mod example_server; // the example `http_server`, over TLS
 mod exchange; // what the tests share: the routes, bodies that are not `Send`, connections
 mod halfway; // a peer that stops, or sends garbage, at each byte
 mod http1; // HTTP/1: keep-alive, pipelining, chunked bodies, shutdown, limits, cancellation

@@ -366,3 +366,31 @@ fn what_a_child_has_written_comes_when_the_caller_has_its_transport() {
         assert_eq!(event_loop.metrics().sources, 0);
     });
 }
+
+#[test]
+fn a_factory_that_fails_leaves_no_child_and_its_error_is_the_caller_s() {
+    tested(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let unlicensed = || Err::<Noted, _>("no licence");
+        let started = event_loop.try_subprocess_exec(unlicensed, Command::new("cat"));
+        let error = complete(&event_loop, started).map(drop).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (io::ErrorKind::Other, "no licence")
+        );
+        let full = || Err::<Noted, _>(io::Error::from(io::ErrorKind::StorageFull));
+        let started = event_loop.try_subprocess_shell(full, "exec sleep 1000");
+        let error = complete(&event_loop, started).map(drop).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        // Killed, not asked; `tested` finds a child that is left.
+        complete(&event_loop, until(|| event_loop.metrics().sources == 0));
+
+        // A program that cannot be started asks no factory.
+        let never = || -> io::Result<Noted> { unreachable!("nothing was started") };
+        let started = event_loop.try_subprocess_exec(never, Command::new("/no/such/program"));
+        let error = complete(&event_loop, started).map(drop).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        trace.expect([]);
+    });
+}

@@ -19,6 +19,10 @@ use crate::poll_io::{PollRead, PollWrite, at_most};
 /// It takes whatever has [`PollRead`] and [`PollWrite`]: sockets, and a reader and a writer that were
 /// [joined](crate::stream::join).
 ///
+/// hyper's `with_upgrades` wants a stream that is `Send`, and no stream of a loop is. For an upgrade await
+/// `without_shutdown` of a connection of HTTP/1 without it, on either side: of what that returns, `io` gives the stream back
+/// by [`into_inner`](Self::into_inner), and `read_buf` has the bytes that came behind the head.
+///
 /// ```
 /// use callsoon::interop::hyper::HyperIo;
 ///

@@ -19,7 +19,8 @@
 //!
 //! A server that ends in order stops accepting, calls `graceful_shutdown` on each connection, and awaits what it has
 //! started: [`race!`](crate::race!) of the connection and an [`Event`](crate::sync::Event) tells when, and a
-//! [`task_group`](crate::task_group) awaits them. `Queue::items` borrows its queue, and a body must own what it sends:
+//! [`task_group`](crate::task_group) awaits them. `Queue::items` borrows its queue, and a body must own what it sends. With
+//! the feature `futures` there is `Queue::into_items` for that; without it:
 //!
 //! ```
 //! use std::convert::Infallible;

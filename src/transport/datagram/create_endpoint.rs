@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -29,6 +30,7 @@ use crate::transport::connection::State;
 use crate::transport::datagram::datagram_protocol::{
     DatagramProtocol, DatagramTransport, Endpoint,
 };
+use crate::transport::try_factory::TryFactory;
 
 impl LoopHandle {
     /// Makes a UDP endpoint: asyncio's `create_datagram_endpoint`. Name a local address, a remote one, both, or a
@@ -60,13 +62,42 @@ impl LoopHandle {
         F: FnOnce() -> P,
         P: DatagramProtocol,
     {
-        CreateDatagramEndpoint {
-            handle: self.clone(),
-            options: Options::default(),
-            making: None,
-            factory: Some(factory),
-            location: Location::caller(),
-        }
+        CreateDatagramEndpoint::new(self.clone(), factory, Location::caller())
+    }
+
+    /// Makes an endpoint as [`create_datagram_endpoint`](Self::create_datagram_endpoint) does. The factory may fail: then the
+    /// socket is closed, and awaiting gives the error.
+    ///
+    /// # Errors
+    /// Those of [`create_datagram_endpoint`](Self::create_datagram_endpoint), and that of the factory. An `io::Error` comes as
+    /// it is; another error is inside one of kind `Other`.
+    ///
+    /// # Cancellation
+    /// As [`create_datagram_endpoint`](Self::create_datagram_endpoint).
+    ///
+    /// # Panics
+    /// If it is polled after it was ready.
+    ///
+    /// ```
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::run(async {
+    /// let event_loop = callsoon::get_running_loop();
+    /// let factory = || Err::<Idle, _>("no licence");
+    /// let endpoint = event_loop.try_create_datagram_endpoint(factory).local_addr("127.0.0.1:0");
+    /// assert_eq!(endpoint.await.map(drop).unwrap_err().to_string(), "no licence");
+    /// # Ok(()) });
+    /// ```
+    #[track_caller]
+    pub fn try_create_datagram_endpoint<F, P, E>(
+        &self,
+        factory: F,
+    ) -> CreateDatagramEndpoint<TryFactory<F>>
+    where
+        F: FnOnce() -> Result<P, E>,
+        P: DatagramProtocol,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        CreateDatagramEndpoint::new(self.clone(), TryFactory(factory), Location::caller())
     }
 
     /// Makes an endpoint of a UDP or Unix socket that exists already, connected or not. asyncio has its parameter
@@ -91,17 +122,17 @@ impl LoopHandle {
         socket: DatagramSocket<K>,
         factory: impl FnOnce() -> P,
     ) -> (DatagramTransport<K>, Rc<P>) {
-        self.open_endpoint(socket, None, factory, Location::caller())
+        self.open_endpoint(socket, None, factory(), Location::caller())
     }
 
     fn open_endpoint<K: DatagramKind, P: DatagramProtocol<K>>(
         &self,
         socket: DatagramSocket<K>,
         asked: Option<K::Address>,
-        factory: impl FnOnce() -> P,
+        protocol: P,
         location: &'static Location<'static>,
     ) -> (DatagramTransport<K>, Rc<P>) {
-        let protocol = Rc::new(factory());
+        let protocol = Rc::new(protocol);
         let own: Rc<dyn DatagramProtocol<K>> = Rc::clone(&protocol) as _;
         let transport = DatagramTransport {
             endpoint: Rc::new(Endpoint {
@@ -189,6 +220,36 @@ struct Options {
 }
 
 impl<F> CreateDatagramEndpoint<F> {
+    fn new(handle: LoopHandle, factory: F, location: &'static Location<'static>) -> Self {
+        Self {
+            handle,
+            options: Options::default(),
+            making: None,
+            factory: Some(factory),
+            location,
+        }
+    }
+
+    /// Makes the socket, then the protocol, and with both the endpoint. If `make` fails, the socket is closed.
+    fn poll_with<P: DatagramProtocol>(
+        &mut self,
+        context: &mut Context<'_>,
+        make: impl FnOnce(F) -> io::Result<P>,
+    ) -> Poll<io::Result<(DatagramTransport, Rc<P>)>> {
+        let making = self.making.get_or_insert_with(|| {
+            Box::pin(mem::take(&mut self.options).into_socket(self.handle.clone()))
+        });
+        // After it was ready, this panics.
+        let (socket, asked) = ready!(making.as_mut().poll(context))?;
+        let factory = self.factory.take();
+        let protocol =
+            make(factory.expect("a socket is made once, and then the factory is called"))?;
+        let opened = self
+            .handle
+            .open_endpoint(socket, asked, protocol, self.location);
+        Poll::Ready(Ok(opened))
+    }
+
     /// Binds to this address. A name is looked up.
     ///
     /// ```
@@ -334,18 +395,20 @@ impl<F: FnOnce() -> P, P: DatagramProtocol> Future for CreateDatagramEndpoint<F>
     type Output = io::Result<(DatagramTransport, Rc<P>)>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let making = this.making.get_or_insert_with(|| {
-            Box::pin(mem::take(&mut this.options).into_socket(this.handle.clone()))
-        });
-        // After it was ready, this panics.
-        let (socket, asked) = ready!(making.as_mut().poll(context))?;
-        let factory = this.factory.take();
-        let factory = factory.expect("a socket is made once, and then the factory is called");
-        let opened = this
-            .handle
-            .open_endpoint(socket, asked, factory, this.location);
-        Poll::Ready(Ok(opened))
+        self.get_mut().poll_with(context, |factory| Ok(factory()))
+    }
+}
+
+impl<F, P, E> Future for CreateDatagramEndpoint<TryFactory<F>>
+where
+    F: FnOnce() -> Result<P, E>,
+    P: DatagramProtocol,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Output = io::Result<(DatagramTransport, Rc<P>)>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.get_mut().poll_with(context, TryFactory::make)
     }
 }
 
