@@ -1,6 +1,5 @@
 //! An echo server of tasks, and 50 clients on the same loop that check every byte for three seconds on loopback TCP.
-//! `cargo run --release --example echo -- --serve localhost:7000` only serves. `--inspect PATH` opens an inspector, for the
-//! example `inspect`.
+//! `cargo run --release --example echo -- --serve localhost:7000` only serves.
 //!
 //! ```text
 //! echo server on 127.0.0.1:40123
@@ -15,7 +14,6 @@
 use std::io;
 use std::net::SocketAddr;
 
-use callsoon::EventLoop;
 use callsoon::net::TcpListener;
 
 mod clients;
@@ -46,19 +44,11 @@ async fn serve_and_measure() -> io::Result<()> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments = command_line::arguments!("[--serve HOST:PORT] [--inspect PATH]");
-    let (mut served, mut builder) = (None, EventLoop::builder());
-    for pair in arguments.chunks(2) {
-        match pair {
-            [option, address] if option == "--serve" => served = Some(address),
-            [option, path] if option == "--inspect" => builder = builder.inspector(path),
-            _ => return Err("--serve takes HOST:PORT, --inspect takes a PATH".into()),
-        }
-    }
-    let event_loop = builder.build()?;
-    match served {
-        Some(address) => event_loop.run_until_complete(serve_only(address))??,
-        None => event_loop.run_until_complete(serve_and_measure())??,
+    let arguments = command_line::arguments!("[--serve HOST:PORT]");
+    match arguments.as_slice() {
+        [] => callsoon::run(serve_and_measure())??,
+        [option, address] if option == "--serve" => callsoon::run(serve_only(address))??,
+        _ => return Err("--serve and HOST:PORT go together".into()),
     }
     Ok(())
 }
