@@ -65,6 +65,7 @@ fn scenario() {
             Ok(())
         }),
         "recycled" => recycled(),
+        "late" => late(),
         other => unreachable!("no scenario is called {other}"),
     }
 }
@@ -275,6 +276,42 @@ fn run() -> io::Result<()> {
         Err(other) => return Err(io::Error::other(other)),
     }
     Ok(())
+}
+
+/// A timer for which the loop sleeps, and one that is due when the loop comes to its sleep; without debug mode too.
+fn late() {
+    for debug in [true, false] {
+        let event_loop = EventLoop::builder().debug(debug).build().unwrap();
+        eprintln!("asleep");
+        complete(&event_loop, sleep(Duration::from_millis(20)));
+        eprintln!("due");
+        complete(&event_loop, async {
+            let timer = callsoon::create_task(sleep(Duration::from_millis(20)));
+            callsoon::yield_now().await;
+            std::thread::sleep(Duration::from_millis(30));
+            timer.await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_loop_that_the_system_wakes_late_says_so_and_one_that_was_busy_does_not() {
+    if !has_tracer() {
+        return;
+    }
+    // Longer than the threshold and the time of the timer.
+    let rules = ["trace=epoll_wait", "inject=epoll_wait:delay_exit=150000"];
+    let output = ended(child(&tracer("/dev/null", &rules), "late")).unwrap();
+    text_of(&output, "late");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let lines = errors
+        .lines()
+        .map(|line| line.split_once("; ").unwrap_or((line, "")).0);
+    let late = "callsoon: the loop woke up late for a timer";
+    let lines: Vec<_> = lines
+        .filter(|line| ["asleep", "due", late].contains(line))
+        .collect();
+    assert_eq!(lines, ["asleep", late, "due", "asleep", "due"], "{errors}");
 }
 
 #[test]

@@ -15,14 +15,15 @@
 //! | warn | `a slow {what} held up the loop` | `took`, `location` | A callback took at least the threshold, or `{what}` is `listener`, or the name of a protocol's method. | threshold |
 //! | warn | `a slow step of a task held up the loop` | `took`, `location`, `task` | One step of a task, from one `await` that suspends to the next, took at least the threshold. | threshold |
 //! | warn | `a slow poll for events held up the loop` | `took` | What a poll for events does besides sleeping took at least the threshold, and a millisecond: the system's call, and wakers of other runtimes. | threshold |
+//! | warn | `the loop woke up late for a timer` | `late` | The loop slept, and the system let it run only when its earliest timer had been due for the threshold, and a millisecond: the process was stopped, or other programs had the processor. Of a timer that was due before the loop slept, the call that held up the loop is the event. | threshold |
 //! | warn | `a slow look-up of a name` | `took`, `host` | The system's resolver took at least the threshold. The loop went on meanwhile. | debug |
-//! | warn | `a resource was not closed before its loop` | `resource`, `location` | A transport, a datagram transport or a listening socket of a server was open when its loop closed: asyncio's `ResourceWarning`. Sockets, streams and files that a value owns are closed when it is dropped, at a place that the program shows, and are not warned of. | debug |
+//! | warn | `a resource was not closed before its loop` | `resource`, `location` | A transport, a datagram transport, a subprocess transport or a listening socket of a server was open when its loop closed: asyncio's `ResourceWarning`. Sockets, streams and files that a value owns are closed when it is dropped, at a place that the program shows, and are not warned of. | debug |
 //! | warn | `further resources were not closed before their loop` | `further` | How many of those there were after the first twenty. | debug |
 //! | warn | `a socket in blocking mode was passed to the loop` | `socket` | A method of the `sock_` family was called with it, and fails with `InvalidInput`. | debug |
 //! | warn | `{call} on a connection that is lost` | `location` | A program goes on writing to a transport after five writes that were dropped. | always |
 //! | warn | `sendto on an endpoint that is closed` | `location` | The same for datagrams. | always |
 //!
-//! `took` is in seconds. `location` is where the program created the callback, the task, the connection or the server.
+//! `took` and `late` are in seconds. `location` is where the program created the callback, the task, the connection or the server.
 //!
 //! # Spans
 //! With [`Builder::task_spans`](crate::Builder::task_spans) a loop makes these spans, all of the level `TRACE`. A span is

@@ -91,6 +91,15 @@ pub(crate) fn slow_poll(duration: Duration) {
     );
 }
 
+/// The loop has slept past its earliest timer.
+pub(crate) fn late_wake_up(duration: Duration) {
+    let late = duration.as_secs_f64();
+    tell(
+        || tracing::warn!(target: "callsoon", late, "the loop woke up late for a timer"),
+        format_args!("the loop woke up late for a timer; late {duration:?}"),
+    );
+}
+
 /// The system's resolver took long.
 pub(crate) fn slow_lookup(host: &str, duration: Duration) {
     let took = duration.as_secs_f64();

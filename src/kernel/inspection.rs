@@ -26,31 +26,65 @@ pub(crate) const MOST_WAITS: usize = 16;
 static INSPECTED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// The tasks of this thread's inspected loops that hold locks, by the addresses of those. It is the thread's and not a
-    /// loop's, since a lock may be taken and released outside of every run.
-    static HOLDERS: RefCell<HashMap<u64, Identity>> = RefCell::default();
+    /// The tasks of this thread's inspected loops that hold locks. It is the thread's and not a loop's, since a lock may be
+    /// taken and released outside of every run.
+    static HOLDERS: RefCell<Holders> = RefCell::default();
+}
+
+/// Who holds which lock.
+#[derive(Default)]
+struct Holders {
+    /// By the addresses of the locks, which those who wait for them note: the number of the note, and the holder.
+    by_address: HashMap<u64, (u32, Identity)>,
+    /// The number of the newest note. The lock keeps it, because a lock whose guard was forgotten or leaked may be moved
+    /// or dropped while the note of its holder is kept under its former address.
+    newest: u32,
 }
 
 /// Calls `f` with the holders; not at all once the thread has dropped them, when it ends.
-fn with_holders<R>(f: impl FnOnce(&mut HashMap<u64, Identity>) -> R) -> Option<R> {
+fn with_holders<R>(f: impl FnOnce(&mut Holders) -> R) -> Option<R> {
     HOLDERS
         .try_with(|holders| f(&mut holders.borrow_mut()))
         .ok()
 }
 
-/// Notes which task holds a lock from now on.
-pub(crate) fn hold(lock: u64, task: Identity) {
-    with_holders(|holders| holders.insert(lock, task));
+/// Notes which task holds the lock at an address from now on, or that none of an inspected loop does. Returns the number
+/// of the note, or 0 if there is none.
+pub(crate) fn hold(lock: u64, task: Option<Identity>) -> u32 {
+    let note = with_holders(|holders| {
+        let Some(task) = task else {
+            holders.by_address.remove(&lock);
+            return 0;
+        };
+        holders.newest = holders.newest.checked_add(1).unwrap_or(1);
+        holders.by_address.insert(lock, (holders.newest, task));
+        holders.newest
+    });
+    note.unwrap_or(0)
 }
 
-/// Notes that no task holds a lock.
-pub(crate) fn release(lock: u64) {
-    with_holders(|holders| holders.remove(&lock));
+/// Forgets a note, which is under this address unless its lock was moved meanwhile.
+pub(crate) fn release(lock: u64, note: u32) {
+    with_holders(|holders| {
+        let of_lock = holders.by_address.get(&lock);
+        if of_lock.is_some_and(|(number, _)| *number == note) {
+            holders.by_address.remove(&lock);
+        } else {
+            holders.by_address.retain(|_, (number, _)| *number != note);
+        }
+    });
 }
 
 /// Returns which task holds a lock, which may have ended.
 pub(crate) fn holder(lock: u64) -> Option<Identity> {
-    with_holders(|holders| holders.get(&lock).copied()).flatten()
+    let noted = with_holders(|holders| holders.by_address.get(&lock).copied());
+    noted.flatten().map(|(_, task)| task)
+}
+
+/// How many locks have a holder that is noted.
+#[cfg(test)]
+pub(crate) fn holders_noted() -> usize {
+    with_holders(|holders| holders.by_address.len()).unwrap_or(0)
 }
 
 /// Returns whether any loop of this process keeps notes.
@@ -183,7 +217,10 @@ impl Inspection {
 
 impl Drop for Inspection {
     fn drop(&mut self) {
-        with_holders(|holders| holders.retain(|_, task| task.key.loop_id() != self.loop_id));
+        with_holders(|holders| {
+            let of_others = |task: Identity| task.key.loop_id() != self.loop_id;
+            holders.by_address.retain(|_, (_, task)| of_others(*task));
+        });
         INSPECTED.fetch_sub(1, Ordering::Relaxed);
     }
 }

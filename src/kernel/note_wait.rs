@@ -3,6 +3,8 @@
 //! Each function tests one number of the process first, and does nothing more while no loop is inspected. What is noted
 //! belongs to the running task of the current loop: `kernel/inspection` says how long it is kept.
 
+use std::cell::Cell;
+
 use crate::kernel::inspection::{self, Wait, is_any_inspected};
 use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::waker::with_current;
@@ -49,19 +51,38 @@ pub(crate) fn rename_wait(kind: WaitKind, object: impl FnOnce() -> u64) {
     }
 }
 
-/// Notes that the running task holds a lock, or that none of an inspected loop does.
-#[inline(always)]
-pub(crate) fn note_holder(lock: impl FnOnce() -> u64) {
-    if is_any_inspected() {
-        hold(lock());
+/// The part of a lock that knows whether it is noted who holds the lock. When the lock is dropped while a guard was forgotten
+/// or leaked, the note goes with it.
+#[derive(Default)]
+pub(crate) struct HolderNote(Cell<u32>);
+
+impl HolderNote {
+    pub(crate) const fn new() -> Self {
+        Self(Cell::new(0))
+    }
+
+    /// Notes that the running task holds the lock with this number.
+    #[inline(always)]
+    pub(crate) fn hold(&self, lock: impl FnOnce() -> u64) {
+        if is_any_inspected() {
+            self.0.set(hold(lock()));
+        }
+    }
+
+    /// Notes that the lock was released.
+    #[inline(always)]
+    pub(crate) fn release(&self, lock: impl FnOnce() -> u64) {
+        if self.0.get() != 0 {
+            release(lock(), self.0.take());
+        }
     }
 }
 
-/// Notes that a lock was released.
-#[inline(always)]
-pub(crate) fn note_release(lock: impl FnOnce() -> u64) {
-    if is_any_inspected() {
-        inspection::release(lock());
+impl Drop for HolderNote {
+    #[inline]
+    fn drop(&mut self) {
+        // No lock is at this address: the note is found by its number.
+        self.release(|| 0);
     }
 }
 
@@ -92,15 +113,18 @@ fn note(kind: WaitKind, object: u64, task: Identity) {
 
 #[cold]
 #[inline(never)]
-fn hold(lock: u64) {
+fn hold(lock: u64) -> u32 {
     let task = with_current(|state| {
         state.inspection.as_ref()?;
         let task = state.task(state.current_task.get())?;
         Some(state.identity_of(task.header()))
     });
-    match task.flatten() {
-        Some(task) => inspection::hold(lock, task),
-        // A callback holds it, or code outside of every run: no task is to be named.
-        None => inspection::release(lock),
-    }
+    // Without a task a callback holds it, or code outside of every run: no task is to be named.
+    inspection::hold(lock, task.flatten())
+}
+
+#[cold]
+#[inline(never)]
+fn release(lock: u64, note: u32) {
+    inspection::release(lock, note);
 }

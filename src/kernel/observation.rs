@@ -14,7 +14,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use crate::kernel::callee::Callee;
-use crate::kernel::events::{slow_call, slow_poll, slow_step};
+use crate::kernel::events::{late_wake_up, slow_call, slow_poll, slow_step};
 use crate::kernel::inspected::{BegunNotes, begin_notes, end_notes};
 use crate::kernel::loop_state::{LoopState, Phase};
 use crate::kernel::meters::Numbers;
@@ -27,7 +27,7 @@ use crate::sys::ticks::Ticks;
 /// Where the code that is called was created.
 type Place = &'static Location<'static>;
 
-/// No poll that takes less is slow, whatever the threshold of calls is: the system's part of it is up to a millisecond
+/// No poll that takes less is slow, and no wake-up that is less late is late, whatever the threshold of calls is: the system's part of it is up to a millisecond
 /// where other programs are busy.
 const SLOW_POLL: Duration = Duration::from_millis(1);
 
@@ -231,6 +231,45 @@ pub(crate) fn end_sleep(state: &LoopState) {
     };
     let (at, _) = state.observers.poll.get();
     state.observers.poll.set((at, now));
+    if at != 0 && now != 0 {
+        measure_lateness(state, at, now);
+    }
+}
+
+/// Returns when a sleep between the hooks of a host begins or ends. What the hooks take is not the sleep's.
+pub(crate) fn moment_of_sleep(state: &LoopState) -> u64 {
+    state.now_if_slow_counts()
+}
+
+/// Notes such a sleep, for the end of the wait.
+pub(crate) fn note_sleep(state: &LoopState, began: u64, ended: u64) {
+    state.observers.sleep.set((began, ended));
+}
+
+/// Tells the observers if the loop has slept past its earliest timer: the system has stopped the process, or has let others
+/// run. A timer that was due when the sleep began is late because of what ran before, which is measured by itself.
+fn measure_lateness(state: &LoopState, began: u64, ended: u64) {
+    let (began, ended) = match state.observers.sleep.take() {
+        (0, _) | (_, 0) => (began, ended),
+        between_hooks => between_hooks,
+    };
+    if state.clock.is_virtual() || !state.observers.has(Observers::SLOW) {
+        return;
+    }
+    let slack = state.settings.timer_slack.as_nanos() as u64;
+    let Some(deadline) = state.timers(|timers| timers.wake_time(slack)) else {
+        return;
+    };
+    let woken = state.clock.now().saturating_sub(state.nanos_since(ended));
+    let slept_from = woken.saturating_sub(state.ticks().span(began, ended));
+    if deadline <= slept_from {
+        return;
+    }
+    let threshold = state.slow_callback_duration.get().max(SLOW_POLL);
+    let late = state.is_slow(woken.saturating_sub(deadline), threshold);
+    if let Some(late) = late {
+        late_wake_up(late);
+    }
 }
 
 /// Tells the observers that a poll for events has ended, and whom it woke was queued.

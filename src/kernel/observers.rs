@@ -12,6 +12,8 @@ pub(crate) struct Observers {
     /// When the poll for events began that they were told of last, in ticks, and when what may be slow in it began: the
     /// same, or the end of the sleep. 0 if nobody measures.
     pub(super) poll: Cell<(u64, u64)>,
+    /// The sleep in it between the hooks of a host: when it began and ended, in ticks. (0, 0) if there was none.
+    pub(super) sleep: Cell<(u64, u64)>,
 }
 
 impl Observers {

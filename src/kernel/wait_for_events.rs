@@ -14,6 +14,7 @@ use crate::kernel::enter::{Entry, InContext};
 use crate::kernel::io::fd_ops::has_fired;
 use crate::kernel::io::reactor::Woken;
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::observation::{moment_of_sleep, note_sleep};
 use crate::kernel::wait_hooks::{HostHooks, WaitEnd, WaitHooks};
 use crate::sys::clock::raw_now;
 
@@ -134,7 +135,10 @@ fn sleep_between(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io
         state.inbox.awake();
         poll_events_now(state, woken)
     } else {
-        sleep(state, deadline, woken)
+        let began = moment_of_sleep(state);
+        let result = sleep(state, deadline, woken);
+        note_sleep(state, began, moment_of_sleep(state));
+        result
     };
     let end = match result {
         Err(_) => WaitEnd::Failed,

@@ -264,6 +264,16 @@ impl SubprocessTransport {
         });
     }
 
+    /// Warns that the loop has closed before the subprocess has ended. Of all who tell it so, the first finds the protocol.
+    fn warn_if_open(&self) {
+        let subprocess = &self.subprocess;
+        let is_ending = subprocess.closing.get() || subprocess.finished.get();
+        if !is_ending && subprocess.protocol.borrow().is_some() {
+            let state = &self.handle().state;
+            state.warn_unclosed("a subprocess transport", subprocess.location);
+        }
+    }
+
     /// Drops this reference to the protocol. A panic of its destructor is reported.
     fn release(&self) {
         let protocol = self.subprocess.protocol.borrow_mut().take();
@@ -291,6 +301,7 @@ impl ProtocolGuard {
 impl Drop for ProtocolGuard {
     fn drop(&mut self) {
         if self.0.handle().is_closed() {
+            self.0.warn_if_open();
             self.0.release();
         }
     }

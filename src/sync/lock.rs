@@ -22,7 +22,7 @@ use std::fmt;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 
-use crate::kernel::note_wait::{address, note_holder, note_release};
+use crate::kernel::note_wait::{HolderNote, address};
 use crate::kernel::wait::list::WaitList;
 use crate::kernel::wait::wait_kind::WaitKind;
 use crate::sync::acquire::{Acquire, Wait};
@@ -79,6 +79,7 @@ enum State {
 /// ```
 pub struct Lock<T = ()> {
     state: Cell<State>,
+    holder: HolderNote,
     waiters: WaitList,
     value: RefCell<T>,
 }
@@ -93,6 +94,7 @@ impl<T> Lock<T> {
     pub const fn new(value: T) -> Self {
         Self {
             state: Cell::new(State::Free),
+            holder: HolderNote::new(),
             waiters: WaitList::new(),
             value: RefCell::new(value),
         }
@@ -190,7 +192,7 @@ impl<T> Lock<T> {
     /// Grants the lock to the first waiter, or marks it as free.
     #[inline]
     fn release_to_next(&self) {
-        note_release(|| address(&self.waiters));
+        self.holder.release(|| address(&self.waiters));
         match self.waiters.take_first() {
             Some(first) => {
                 self.state.set(State::Granted);
@@ -227,7 +229,7 @@ impl<T> Acquire for Lock<T> {
     #[inline]
     fn guard(&self, (): ()) -> LockGuard<'_, T> {
         self.state.set(State::Held);
-        note_holder(|| address(&self.waiters));
+        self.holder.hold(|| address(&self.waiters));
         LockGuard {
             value: self.value.borrow_mut(),
             hold: Hold { lock: self },
@@ -362,3 +364,38 @@ impl fmt::Display for NotLocked {
 }
 
 impl Error for NotLocked {}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::forget;
+
+    use super::{Lock, LockGuard};
+    use crate::kernel::inspection::holders_noted;
+    use crate::{EventLoop, yield_now};
+
+    #[test]
+    fn the_note_of_a_holder_goes_with_its_lock_wherever_that_was_moved() {
+        let event_loop = EventLoop::builder().inspect(true).build().unwrap();
+        let main = event_loop.create_task(async {
+            let dropped_in_place = Box::new(Lock::new(1));
+            forget(dropped_in_place.acquire().await);
+            let moved = Lock::new(2);
+            LockGuard::leak(moved.acquire().await);
+            let (others, unwrapped) = (Lock::new(3), Lock::new(4));
+            let guard = others.acquire().await;
+            forget(unwrapped.acquire().await);
+            assert_eq!(holders_noted(), 4);
+            drop(dropped_in_place);
+            assert_eq!(holders_noted(), 3);
+            let moved = Box::new(moved);
+            yield_now().await;
+            moved.release().unwrap();
+            assert_eq!(holders_noted(), 2);
+            assert_eq!(unwrapped.into_inner(), 4);
+            assert_eq!(holders_noted(), 1);
+            drop(guard);
+            assert_eq!(holders_noted(), 0);
+        });
+        event_loop.run_until_complete(main).unwrap().unwrap();
+    }
+}

@@ -3,11 +3,11 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use callsoon::process::{Command, PIPE, create_subprocess_shell};
-use callsoon::{create_task, get_running_loop, sleep, timeout, yield_now};
+use callsoon::process::{Command, PIPE, SubprocessTransport, create_subprocess_shell};
+use callsoon::{EventLoop, create_task, get_running_loop, sleep, timeout, yield_now};
 
 use crate::own::children::tested;
-use crate::support::{Trace, complete, forbid, real_loop, rounds_alone, virtual_loop};
+use crate::support::{Trace, complete, forbid, real_loop, rounds_alone, virtual_loop, warnings_of};
 
 use crate::*;
 
@@ -249,5 +249,40 @@ fn a_child_that_has_ended_lets_others_run_however_often_it_is_asked() {
         child.communicate(None).await.unwrap();
         let communicates = async || drop(child.communicate(None).await.unwrap());
         assert!(rounds_alone(communicates).await.is_some_and(|n| n <= 128));
+    });
+}
+
+#[test]
+fn a_subprocess_transport_that_is_open_when_its_loop_closes_is_named_in_debug_mode() {
+    tested(|| {
+        let warned = |debug: bool, end: fn(&SubprocessTransport)| {
+            warnings_of(|| {
+                let event_loop = EventLoop::builder().debug(debug).build().unwrap();
+                let opened = complete(&event_loop, async {
+                    let command = endless().stdout(DEVNULL).stderr(DEVNULL);
+                    let event_loop = callsoon::get_running_loop();
+                    let started = event_loop.subprocess_exec(|| Idle, command).await;
+                    let (transport, protocol) = started.unwrap();
+                    end(&transport);
+                    if transport.is_closing() {
+                        until_no_child_is_left().await;
+                    }
+                    (transport, protocol)
+                });
+                drop(event_loop);
+                drop(opened);
+            })
+        };
+        assert_eq!(warned(true, SubprocessTransport::close), [""; 0]);
+        assert_eq!(warned(false, |_| ()), [""; 0]);
+        let lines = warned(true, |_| ());
+        let [line] = &lines[..] else {
+            panic!("{lines:?}")
+        };
+        let event =
+            "WARN a resource was not closed before its loop resource=\"a subprocess transport\"";
+        let (text, place) = line.split_once(" location=").unwrap();
+        assert_eq!(text, event);
+        assert!(place.contains("ending.rs"), "{place}");
     });
 }
