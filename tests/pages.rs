@@ -33,9 +33,9 @@ fn every_public_error_is_on_its_page() {
     });
     let names: BTreeSet<_> = names.collect();
     assert!(names.len() > 30, "the errors were not found: {names:?}");
-    let left = names
-        .iter()
-        .filter(|name| !page.contains(&format!("`{name}`")) && !page.contains(&format!("::{name}`")));
+    let left = names.iter().filter(|name| {
+        !page.contains(&format!("`{name}`")) && !page.contains(&format!("::{name}`"))
+    });
     let left: Vec<_> = left.collect();
     assert!(left.is_empty(), "not in docs/errors: {left:?}");
 }

@@ -79,7 +79,7 @@ impl<T: 'static> Task<T> {
 /// # Differences from asyncio
 /// There any task can be awaited from several places, and cancelling one awaiter cancels the task for all of them. Here
 /// an await of the plain [`Task`] does so, for its one awaiter. A shared task behaves like `shield(task)` in asyncio, in
-/// each of its awaits. [`shield`](crate::shield) itself is for one await of a handle that is not shared.
+/// each of its awaits. [`shield`](crate::shield()) itself is for one await of a handle that is not shared.
 ///
 /// ```
 /// use std::time::Duration;

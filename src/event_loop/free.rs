@@ -122,7 +122,7 @@ pub fn all_tasks() -> Vec<TaskRef> {
 /// | locks, semaphores, events, conditions and barriers of [`sync`](crate::sync), and [queues](crate::Queue) | never |
 /// | a [`Task`] or [`Future`](crate::Future) that is done; [`gather`](crate::gather()), [`wait`](crate::wait) and the other combinators of nothing or of tasks that have ended; an empty [`task_group`](crate::task_group) | never |
 /// | a read of [`net`](crate::net) into an empty buffer, and `write_all` of no bytes, which make no system call | never |
-/// | `timeout`, [`shield`](crate::shield) and [`catch_cancelled`](crate::catch_cancelled) around what is ready | never |
+/// | `timeout`, [`shield`](crate::shield()) and [`catch_cancelled`](crate::catch_cancelled) around what is ready | never |
 ///
 /// In the last four rows only this program's own tasks make things ready, and none of them runs meanwhile. These
 /// operations never suspend, as in asyncio. Call `yield_now` in a loop that awaits nothing else.

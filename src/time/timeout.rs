@@ -11,7 +11,7 @@ use crate::kernel::clock::NEVER;
 use crate::time::region::{Limit, OrNone, OrTimedOut, Shared, TimeoutState, region};
 
 /// Runs `future` for at most `delay`. Then cancels what it awaits, also a `task` or `&mut task`, waits until that has
-/// ended, and returns [`TimedOut`]. A task behind [`shield`](crate::shield) runs on.
+/// ended, and returns [`TimedOut`]. A task behind [`shield`](crate::shield()) runs on.
 ///
 /// A result in time is returned, also at the last moment, and also if the future was asked to end and returned a result
 /// nevertheless. A zero delay polls the future once. Unlike in asyncio, the time counts from the end of the first poll.

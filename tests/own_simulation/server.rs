@@ -124,6 +124,10 @@ impl Server {
             number,
         };
         self.history.session(number, |_| ());
+        if self.stopping.get() {
+            // It was accepted in the turn of the stop, and the goodbye to all has not reached it.
+            self.bid_farewell(number);
+        }
         let served = task_group(async |group| {
             let sending = group.create_task(Rc::clone(&self).send(outbox, link.writer));
             let received = self.receive(number, link.reader).await;
