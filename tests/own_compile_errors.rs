@@ -123,7 +123,7 @@ fn an_output_that_nobody_would_read_of_a_server_is_refused_in_our_words() {
 #[test]
 fn a_future_where_a_task_is_wanted_is_refused_in_our_words() {
     let message = "is neither a task, nor a loop's future, nor a boxed future";
-    let label = "make a task of it: `shield(create_task(...))`";
+    let label = "make a task of it: `shield!(...)`, or `shield(create_task(...))`";
     refused("shield", "shield(async {}).await;", &[message, label]);
     let sentences = [
         "is neither a task nor a boxed future",

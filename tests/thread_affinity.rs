@@ -312,6 +312,11 @@ assert_impl!(TcpStream: Unpin);
 assert_impl!(Joined: Unpin);
 assert_impl!(Race<std::future::Ready<u8>>: Unpin);
 
+#[cfg(callsoon_faults)]
+use callsoon::testing::SystemFaults;
+#[cfg(callsoon_faults)]
+assert_not_impl!(SystemFaults: Send, Sync);
+
 #[cfg(feature = "tls")]
 assert_impl!(callsoon::tls::HandshakeError: Send, Sync, Unpin, std::error::Error);
 #[cfg(feature = "tls")]
