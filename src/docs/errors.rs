@@ -51,7 +51,7 @@
 //! # Causes
 //! An error's text has its cause: `cannot connect to 127.0.0.1:1: Connection refused`. So `{}` says all. Its
 //! [`source`](std::error::Error::source) is that cause, as an `io::Error` with the system's number where there is one, so that
-//! a program that walks the chain finds it. What prints a whole chain, as anyhow's `{:#}` does, says the cause twice. The cause
+//! a program that walks the chain finds it; a group's [`Failure`](crate::Failure), which adds a name, has the source of its error. What prints a whole chain, as anyhow's `{:#}` does, says the cause twice. The cause
 //! is a field too or has a method, such as [`ConnectError::error`](crate::net::ConnectError::error), and `of` finds the error
 //! of ours in an `io::Error`:
 //!

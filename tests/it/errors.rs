@@ -71,7 +71,7 @@ fn errors_of_groups_and_futures_pass_a_question_mark_under_anyhow_and_eyre() {
         }
         assert_eq!(
             format!("{:#}", anyhows().unwrap_err()),
-            "1 failure in a task group: the body: broken"
+            "1 failure in a task group: the body: broken: the body: broken"
         );
         assert_eq!(
             eyres().unwrap_err().to_string(),

@@ -2,7 +2,9 @@
 //! program finds the system's error in the chain, with its number.
 
 use std::error::Error;
+use std::future::pending;
 use std::io::{self, Write as _};
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::{any, fmt, fs};
 
@@ -16,7 +18,8 @@ use callsoon::testing::TestError;
 use callsoon::transport::{BindError, ServeError};
 use callsoon::{
     EventLoop, ExecutorError, FutureError, GroupError, InspectorError, RunError, SignalError,
-    TryGatherError, create_subprocess_exec, get_running_loop, task_group, try_gather,
+    TaskError, ThreadFutureError, TryGatherError, create_subprocess_exec, create_task,
+    current_task, gather, get_running_loop, task_group, try_gather,
 };
 
 use crate::support::{audited, reset, settling, std_pair};
@@ -76,16 +79,20 @@ fn has_its_cause<E: Error>(error: &E) -> &'static str {
     name_of::<E>()
 }
 
-/// Checks also that the chain ends with the cause and what is below it.
+/// Checks also that the chain ends with the cause and what is below it. An error that adds nothing, or a name as a group's
+/// failure does, has the source of the one inside.
 fn says_all<E: Error>(error: &E) -> &'static str {
     let texts = chain(error);
-    let end = texts.len().saturating_sub(2);
-    assert_eq!(
-        texts[end..],
-        ["the disk is full", "nobody has swept"],
+    let (last, above) = texts.split_last().unwrap();
+    assert_eq!(last, "nobody has swept", "{texts:?}");
+    assert!(
+        above.last().unwrap().ends_with("the disk is full"),
         "{texts:?}"
     );
-    has_its_cause(error)
+    match above.len() {
+        1 => name_of::<E>(),
+        _ => has_its_cause(error),
+    }
 }
 
 /// Checks that the chain has an error of the system, with its number.
@@ -137,6 +144,18 @@ async fn met() -> Vec<&'static str> {
         says_all(&group.failures()[0]),
         says_all(&failed.unwrap_err()),
     ];
+    let panicking = create_task(async { resume_unwind(Box::new("on purpose")) });
+    let error = panicking.await.unwrap_err();
+    named.push(has_its_cause(&error));
+    let TaskError::Panicked(panicked) = error else {
+        panic!("{error:?}")
+    };
+    named.push(has_its_cause(&ThreadFutureError::Panicked(panicked)));
+    let cancelled = async {
+        current_task().unwrap().cancel_with("no more");
+        pending::<()>().await;
+    };
+    named.push(has_its_cause(&gather([cancelled]).await.unwrap_err()));
     let event_loop = get_running_loop();
     event_loop.set_resolver(|_| Err(cause()));
     let error = lookup_host("db.internal:80").await.map(drop).unwrap_err();
