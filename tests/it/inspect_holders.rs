@@ -13,7 +13,7 @@ use callsoon::{
     sleep, task_builder, task_group, wait, wrap_future, yield_now,
 };
 
-use crate::support::{audited, loopback, std_pair};
+use crate::support::{audited, leak, loopback, std_pair};
 
 fn inspected_loop() -> EventLoop {
     let builder = EventLoop::builder().clock(Clock::Virtual);
@@ -52,7 +52,7 @@ async fn waits_in(future: impl Future + 'static) -> Vec<(WaitKind, Option<String
 fn a_lock_that_is_released_and_taken_outside_of_a_run_names_no_former_holder() {
     audited(|| {
         let event_loop = inspected_loop();
-        let lock: &'static Lock = Box::leak(Box::new(Lock::new(())));
+        let lock = leak(Lock::new(()));
         let give = Rc::new(Cell::new(None));
         let given = Rc::clone(&give);
         let former = event_loop.task_builder().name("former");

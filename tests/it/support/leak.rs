@@ -11,3 +11,13 @@ pub(crate) fn forget<T>(value: T) {
     let leaked = Box::into_raw(Box::new(ManuallyDrop::new(value)));
     LEAKED.lock().unwrap().push(leaked.expose_provenance());
 }
+
+/// Leaks a value, as `Box::leak` does.
+pub(crate) fn leak<T>(value: T) -> &'static T {
+    let leaked: &'static T = Box::leak(Box::new(value));
+    LEAKED
+        .lock()
+        .unwrap()
+        .push(std::ptr::from_ref(leaked).expose_provenance());
+    leaked
+}

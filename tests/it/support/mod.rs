@@ -27,7 +27,7 @@ pub(crate) use caught::panic_text;
 pub(crate) use fixture::{in_a_loop, on_real_time, on_virtual_time, settled, settling};
 pub(crate) use hostile_waker::{HostileWaker, Touch};
 pub(crate) use join_all::JoinAll;
-pub(crate) use leak::forget;
+pub(crate) use leak::{forget, leak};
 pub(crate) use notifier::{loop_and_notifier, notifications};
 pub(crate) use pipe::pipe;
 pub(crate) use probe::{CountingWaker, DropProbe};
