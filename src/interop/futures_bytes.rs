@@ -305,7 +305,7 @@ impl AsyncWrite for File {
 /// ```
 /// # callsoon::doctest::run(async {
 /// use std::io::SeekFrom;
-/// use futures_util::{AsyncReadExt, AsyncSeekExt};
+/// use futures_lite::{AsyncReadExt, AsyncSeekExt};
 /// let mut file = callsoon::fs::File::open("/proc/self/limits").await?;
 /// assert_eq!(AsyncSeekExt::seek(&mut file, SeekFrom::Start(2)).await?, 2);
 /// let mut text = [0; 3];
