@@ -35,6 +35,7 @@
 //!   [`Builder::metrics`](crate::Builder::metrics) a loop has histograms: [`Latencies`](crate::Latencies).
 //! - [`Builder::task_spans`](crate::Builder::task_spans) makes `tracing` spans of tasks, turns, calls and polls, as
 //!   tokio-console's subscriber wants them: [`docs::events`](crate::docs::events#spans) lists them.
+//! - Debug mode names a loop that woke up late for a timer, and subprocess transports that were open when their loop closed.
 //! - Debug mode is heard without a `tracing` subscriber, on standard error, and names slow polls for events, blocking
 //!   sockets and what was not closed before its loop: [`docs::events`](crate::docs::events) lists all events. A threshold
 //!   that the program sets reports slow callbacks and steps without debug mode. Callbacks of other threads are measured too.
