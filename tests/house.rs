@@ -311,6 +311,21 @@ fn unsafe_code_stays_at_its_addresses() {
     }
 }
 
+/// How many lines may hold an unsafe block. A new one needs another to go, or a reason here.
+const UNSAFE_LINES: usize = 110;
+
+#[test]
+fn unsafe_code_stays_small() {
+    let lines = modules().into_iter().map(|(_module, text)| {
+        let code = code(&text);
+        code.lines()
+            .filter(|line| line.contains("unsafe {"))
+            .count()
+    });
+    let sum: usize = lines.sum();
+    assert!(sum <= UNSAFE_LINES, "{sum} lines hold an unsafe block");
+}
+
 #[test]
 fn panics_are_caught_in_named_files_alone() {
     let named = CATCHES

@@ -59,22 +59,19 @@ impl InlineFn {
     /// Stores `f` in place if it fits, boxed if it does not.
     pub(crate) fn new<F: FnOnce() + 'static>(f: F) -> Self {
         if const { fits::<F>() } {
-            // SAFETY: `store` asks that `F` fits, and this branch is taken only when it does.
-            unsafe { Self::store(f) }
+            Self::store(f)
         } else {
-            // SAFETY: a box of a sized type is one pointer: 8 bytes, aligned to 8, which fits (asserted below).
-            unsafe { Self::store(Box::new(f)) }
+            // A box of a sized type is one pointer, which fits.
+            Self::store(Box::new(f))
         }
     }
 
-    /// Moves `f` into the words.
-    ///
-    /// # Safety
-    /// `fits::<F>()` holds.
-    unsafe fn store<F: FnOnce() + 'static>(f: F) -> Self {
-        debug_assert!(fits::<F>());
+    /// Moves `f`, which fits, into the words.
+    fn store<F: FnOnce() + 'static>(f: F) -> Self {
+        // Known when this is compiled, so no code is left of it.
+        assert!(fits::<F>(), "a closure does not fit");
         let mut words: Words = [MaybeUninit::uninit(); 3];
-        // SAFETY: the caller promises that `F` is no larger and no stricter in alignment than `words`, so the pointer
+        // SAFETY: `F` is no larger and no stricter in alignment than `words`, as was just asserted, so the pointer
         // is aligned for `F` and the write stays inside the array, to which this function alone has access.
         // `MaybeUninit` drops nothing, so nothing that was there is lost.
         unsafe { (&raw mut words).cast::<F>().write(f) };

@@ -106,14 +106,16 @@ mod tests {
     #[test]
     fn an_unchecked_borrow_and_another_one_meet_with_a_panic_where_checks_are_on() {
         let cell = LoopCell::new(1);
-        // SAFETY: it is the only borrow, or, in these builds, panics before there is a second one.
-        let unchecked = || unsafe { cell.with_unchecked(|value| *value = 2) };
-        assert!(catch_unwind(AssertUnwindSafe(|| cell.with(|_| unchecked()))).is_err());
-        // SAFETY: see above.
-        let outer = || unsafe { cell.with_unchecked(|_| cell.with(|value| *value = 3)) };
-        assert!(catch_unwind(AssertUnwindSafe(outer)).is_err());
+        let unchecked = |change: &dyn Fn(&mut u8)| {
+            // SAFETY: it is the only borrow, or, in these builds, panics before there is a second one.
+            unsafe { cell.with_unchecked(|value| change(value)) }
+        };
+        let set = |value: &mut u8| *value = 2;
+        assert!(catch_unwind(AssertUnwindSafe(|| cell.with(|_| unchecked(&set)))).is_err());
+        let twice = || unchecked(&|_| cell.with(|value| *value = 3));
+        assert!(catch_unwind(AssertUnwindSafe(twice)).is_err());
         assert_eq!(cell.with(|value| *value), 1);
-        unchecked();
+        unchecked(&set);
         assert_eq!(cell.with(|value| *value), 2);
     }
 

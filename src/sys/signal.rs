@@ -241,8 +241,7 @@ pub(crate) fn raise(signum: i32) -> io::Result<()> {
 pub(crate) fn is_main_thread() -> bool {
     #[cfg(target_os = "linux")]
     {
-        // SAFETY: both calls take nothing and cannot fail.
-        unsafe { libc::gettid() == libc::getpid() }
+        super::thread_mark::thread_number() == std::process::id()
     }
     #[cfg(not(target_os = "linux"))]
     {
