@@ -12,7 +12,7 @@ mod own {
     pub(crate) mod children;
 }
 
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, Write as _};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::ptr;
@@ -24,7 +24,9 @@ use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
 
 use own::children::{has_children, tested};
 use support::descendants::descendants;
-use support::{Trace, complete, counted_fds, forbid, one_turn, pipe, real_loop, virtual_loop};
+use support::{
+    Patience, Trace, complete, counted_fds, forbid, one_turn, pipe, real_loop, virtual_loop,
+};
 
 fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");
@@ -50,6 +52,45 @@ fn the_audit_sees_a_grandchild_whose_parent_has_ended() {
         assert!(descendants().contains_key(&pid));
         // SAFETY: the call takes numbers; the process was started by this test and lives for a thousand seconds.
         assert_eq!(unsafe { libc::kill(pid as i32, libc::SIGKILL) }, 0);
+    });
+}
+
+/// The test below runs it in a process of its own.
+#[test]
+#[ignore = "it never ends by itself"]
+fn a_test_with_children_that_is_killed() {
+    tested(|| {
+        let mut grandchild = shell("sleep 1000 >/dev/null 2>&1 & echo $! && exec sleep 1000");
+        grandchild.spawn().unwrap().wait().unwrap();
+    });
+}
+
+#[test]
+fn a_test_that_is_killed_half_way_leaves_no_child_behind() {
+    tested(|| {
+        let program = std::env::current_exe().unwrap();
+        let mut test = Command::new(program);
+        test.args([
+            "--exact",
+            "a_test_with_children_that_is_killed",
+            "--ignored",
+            "--nocapture",
+        ]);
+        let mut test = test
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = io::BufReader::new(test.stdout.take().unwrap()).lines();
+        let grandchild: u32 = lines
+            .find_map(|line| line.unwrap().trim().parse().ok())
+            .unwrap();
+        test.kill().unwrap();
+        test.wait().unwrap();
+        let mut patience = Patience::new();
+        while std::path::Path::new(&format!("/proc/{grandchild}")).exists() {
+            assert!(patience.lets_others_run(), "the grandchild lives on");
+        }
     });
 }
 

@@ -4,10 +4,15 @@
 //! They are known by a mark that a process passes on to whatever it starts and that changes nothing: the soft limit of
 //! the time that a thread under real-time scheduling may take without a pause, which is set to about 36 years and the
 //! number of this process. The system shows it in `/proc`.
+//!
+//! A test process that is killed half-way ends none of its children itself. So a guard, which is no child of it and has
+//! no mark, waits until it is gone and then kills whatever has its mark.
 
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// In microseconds, which is the limit's unit.
@@ -22,15 +27,48 @@ fn mark() -> Option<u64> {
 #[cfg(target_os = "linux")]
 fn set_mark() -> Option<u64> {
     let mark = YEARS + u64::from(std::process::id());
+    start_guard(mark);
+    change_limit(mark).then_some(mark)
+}
+
+/// Whether the limit that is the mark could be changed. Allocates nothing.
+#[cfg(target_os = "linux")]
+fn change_limit(to: u64) -> bool {
     // SAFETY: all zeros is a valid rlimit; both calls take a number and a pointer to one that outlives them.
-    let marked = unsafe {
+    unsafe {
         let mut limit: libc::rlimit = std::mem::zeroed();
         libc::getrlimit(libc::RLIMIT_RTTIME, &mut limit) == 0 && {
-            limit.rlim_cur = mark;
-            limit.rlim_max >= mark && libc::setrlimit(libc::RLIMIT_RTTIME, &limit) == 0
+            limit.rlim_cur = to;
+            limit.rlim_max >= to && libc::setrlimit(libc::RLIMIT_RTTIME, &limit) == 0
         }
-    };
-    marked.then_some(mark)
+    }
+}
+
+/// Starts the guard, in a session of its own, so that what the terminal or a time limit kills together does not take it
+/// along. Where it cannot be started, children of a killed test live on.
+#[cfg(target_os = "linux")]
+fn start_guard(mark: u64) {
+    // `tail` returns when the process is gone; it looks every second.
+    let line = r#"
+        tail -s 1 --pid="$1" -f /dev/null || exit
+        for process in /proc/[0-9]*; do
+            if grep -q "^Max realtime timeout *$2 " "$process/limits" 2>/dev/null; then kill -9 "${process##*/}"; fi
+        done"#;
+    let mut guard = Command::new("setsid");
+    guard.args(["-f", "sh", "-c", line, "guard"]);
+    guard.args([std::process::id().to_string(), mark.to_string()]);
+    guard
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // SAFETY: the closure calls the system and does nothing else, so it may run between fork and exec.
+    unsafe {
+        guard.pre_exec(|| {
+            change_limit(libc::RLIM_INFINITY);
+            Ok(())
+        });
+    }
+    let _ = guard.status();
 }
 
 #[cfg(not(target_os = "linux"))]
