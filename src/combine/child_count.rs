@@ -30,7 +30,9 @@ pub(crate) struct ChildCount {
     children: RefCell<Vec<Identity>>,
     /// The number of children that have not ended.
     unfinished: Cell<usize>,
-    /// The children that have ended, in the order of their ends.
+    /// The child that has ended last.
+    last: Cell<Option<u32>>,
+    /// The children that have ended since [`notify_each`](Self::notify_each), in the order of their ends.
     ended: RefCell<Vec<u32>>,
     /// How many of them were read by [`next_ended`](Self::next_ended).
     read: Cell<usize>,
@@ -50,6 +52,7 @@ impl ChildCount {
             state,
             children: RefCell::default(),
             unfinished: Cell::new(0),
+            last: Cell::new(None),
             ended: RefCell::default(),
             read: Cell::new(0),
             failed: Cell::new(None),
@@ -62,7 +65,6 @@ impl ChildCount {
     /// Makes room for so many children.
     pub(crate) fn reserve(&self, children: usize) {
         self.children.borrow_mut().reserve(children);
-        self.ended.borrow_mut().reserve(children);
     }
 
     /// Makes a task of the next child's future.
@@ -102,7 +104,7 @@ impl ChildCount {
         self.notify_each.set(true);
     }
 
-    /// Returns the next child that has ended, in the order of the ends.
+    /// Returns the next child that has ended since [`notify_each`](Self::notify_each), in the order of the ends.
     pub(crate) fn next_ended(&self) -> Option<usize> {
         let next = self.ended.borrow().get(self.read.get()).copied()?;
         self.read.set(self.read.get() + 1);
@@ -121,8 +123,10 @@ impl ChildCount {
 
     /// Returns whether the child that has ended last [is still being dropped](is_being_dropped).
     pub(crate) fn is_ending(&self, waker: &Waker) -> bool {
-        let last = self.ended.borrow().last().copied();
-        let task = last.and_then(|last| self.children.borrow().get(last as usize).copied());
+        let task = self
+            .last
+            .get()
+            .and_then(|last| self.children.borrow().get(last as usize).copied());
         task.is_some_and(|task| is_being_dropped(&self.state, task, waker))
     }
 
@@ -153,7 +157,7 @@ impl ChildCount {
     /// Records the end of a child, and wakes the parent if it waits for that.
     #[inline]
     fn child_ended(&self, number: u32, has_value: bool) {
-        self.ended.borrow_mut().push(number);
+        self.last.set(Some(number));
         let unfinished = self.unfinished.get() - 1;
         self.unfinished.set(unfinished);
         if unfinished == 0 || !has_value || self.notify_each.get() {
@@ -164,6 +168,9 @@ impl ChildCount {
     /// Does the rest of [`child_ended`](Self::child_ended).
     #[inline(never)]
     fn announce(&self, number: u32, has_value: bool) {
+        if self.notify_each.get() {
+            self.ended.borrow_mut().push(number);
+        }
         let unfinished = self.unfinished.get();
         let failed = !has_value && self.failed.get().is_none();
         if failed {

@@ -301,7 +301,14 @@ impl<T, H: Scheduler + 'static> Joined<T, H> {
     }
 
     /// Returns the output: once, and only after the end.
+    #[inline]
     pub(crate) fn take(&self) -> Option<Result<T, TaskError>> {
+        self.take_plainly().or_else(|| self.take_with_panic())
+    }
+
+    /// Returns the output of a task that has ended in whatever way.
+    #[inline(never)]
+    fn take_with_panic(&self) -> Option<Result<T, TaskError>> {
         let header = self.task.header();
         header.state.is_done().then(|| {
             let output = self.take_output();
