@@ -190,7 +190,7 @@ pub use executor::{
 pub use inspect::{
     CallGraph, CallKind, Histogram, InspectorError, Latencies, LoopMetrics, LoopSnapshot,
     SourceInfo, TaskInfo, TaskState, TimerInfo, WaitInfo, capture_call_graph, format_call_graph,
-    print_call_graph,
+    future_add_to_awaited_by, print_call_graph,
 };
 pub use kernel::{
     CallbackId, Cancelled, Clock, Context, ExceptionContext, ExceptionHandler, FailedFuture,

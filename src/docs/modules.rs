@@ -160,6 +160,7 @@
 //!   inspect/task_info        TaskInfo, WaitInfo
 //!   inspect/edges            task_infos, and circles of tasks
 //!   inspect/call_graph       capture_call_graph
+//!   inspect/awaited_by       future_add_to_awaited_by
 //!   inspect/json             a writer of JSON
 //!   inspect/snapshot         LoopSnapshot, dump
 //!   event_loop/error         ThreadFutureError

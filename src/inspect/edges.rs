@@ -8,7 +8,8 @@
 //! | since when; age, steps and times of tasks | on an inspected loop |
 //!
 //! On an inspected loop the notes of a task's last step say what it waits for besides tasks. `kernel/inspection` says
-//! when they lag behind. Another crate's channel or lock is never known: its task waits for nothing that is listed.
+//! when they lag behind. Another crate's channel or lock is known if it says so
+//! itself, by `inspect/awaited_by`; else its task waits for nothing that is listed.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -37,7 +38,7 @@ impl LoopHandle {
     /// | a task, a `gather`, a `try_gather`, a task group | always |
     /// | a `sleep` or timeout, a socket, a `Future` without its address | always, unless a combinator polls it by a waker of its own |
     /// | a lock and who holds it, an event, condition, semaphore, barrier, queue, stream, executor, child process, signal, `wait`, `as_completed`, `shield` | on an inspected loop |
-    /// | another crate's lock or channel | never |
+    /// | another crate's lock or channel | on an inspected loop, if its author calls [`future_add_to_awaited_by`](crate::future_add_to_awaited_by) |
     ///
     /// # Differences from asyncio
     /// asyncio has `all_tasks`, and here too: it returns handles. This returns values, which may be sent to other threads.

@@ -14,6 +14,7 @@
 //! | `inspector`, `watcher`, `client`, `answer` | the socket at which a loop is asked; its thread, its clients, its protocol |
 
 pub(crate) mod answer;
+pub(crate) mod awaited_by;
 pub(crate) mod call_graph;
 pub(crate) mod client;
 pub(crate) mod edges;
@@ -26,6 +27,7 @@ pub(crate) mod snapshot;
 pub(crate) mod task_info;
 pub(crate) mod watcher;
 
+pub use awaited_by::future_add_to_awaited_by;
 pub use call_graph::{CallGraph, capture_call_graph, format_call_graph, print_call_graph};
 pub use histogram::Histogram;
 pub use inspector::InspectorError;

@@ -1,14 +1,16 @@
 //! Who waits for what: each kind of wait gives the right edge, circles are found, and what is known without notes.
 
-use std::future::Future;
+use std::cell::OnceCell;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use callsoon::sync::{Barrier, Condition, Event, Lock, Semaphore};
 use callsoon::{
-    Clock, EventLoop, Queue, TaskState, WaitKind, capture_call_graph, create_task,
-    format_call_graph, gather, get_running_loop, shield, sleep, task_builder, task_group, timeout,
-    yield_now,
+    Clock, EventLoop, Queue, TaskRef, TaskState, WaitKind, capture_call_graph, create_task,
+    current_task, format_call_graph, future_add_to_awaited_by, gather, get_running_loop, shield,
+    sleep, task_builder, task_group, timeout, yield_now,
 };
 
 use crate::support::audit::alone;
@@ -437,5 +439,48 @@ fn one_task_that_waits_for_many_things_names_sixteen_and_counts_the_rest() {
         events[7].set();
         task.await.unwrap();
         drop(event);
+    });
+}
+
+/// A lock as another crate may have it, which says who holds it.
+fn foreign_lock(holder: TaskRef) -> impl Future<Output = ()> {
+    poll_fn(move |_| {
+        future_add_to_awaited_by(&holder);
+        Poll::Pending
+    })
+}
+
+#[test]
+fn a_future_of_another_crate_may_say_which_task_it_waits_for() {
+    inspected(true, async || {
+        let holder = current_task().unwrap();
+        assert_eq!(
+            waits_of(foreign_lock(holder)).await,
+            "Task \"Task-1\", for 1.000 s"
+        );
+    });
+    inspected(false, async || {
+        let holder = current_task().unwrap();
+        assert_eq!(waits_of(foreign_lock(holder)).await, "", "nobody asks");
+    });
+}
+
+#[test]
+fn a_circle_through_a_future_of_another_crate_is_found() {
+    inspected(true, async || {
+        let second: Rc<OnceCell<TaskRef>> = Rc::default();
+        let holder = Rc::clone(&second);
+        let first = create_task(async move {
+            yield_now().await;
+            foreign_lock(holder.get().unwrap().clone()).await;
+        });
+        let (held, waiting) = (first.as_ref(), create_task(foreign_lock(first.as_ref())));
+        second.set(waiting.as_ref()).unwrap();
+        sleep(Duration::from_secs(1)).await;
+        let mut cycles = get_running_loop().snapshot().cycles;
+        cycles.iter_mut().for_each(|cycle| cycle.sort());
+        assert_eq!(cycles, [[held.id(), waiting.id()]]);
+        first.cancel();
+        waiting.cancel();
     });
 }
