@@ -1,5 +1,6 @@
 //! An echo server of tasks, and 50 clients on the same loop that check every byte for three seconds on loopback TCP.
-//! `cargo run --release --example echo -- --serve localhost:7000` only serves.
+//! `cargo run --release --example echo -- --serve localhost:7000` only serves. With `--inspect PATH` the example `inspect`
+//! sees its tasks meanwhile.
 //!
 //! ```text
 //! echo server on 127.0.0.1:40123
@@ -15,6 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use callsoon::net::TcpListener;
+use callsoon::{EventLoop, Runner};
 
 mod clients;
 #[path = "../common/command_line.rs"]
@@ -44,10 +46,16 @@ async fn serve_and_measure() -> io::Result<()> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments = command_line::arguments!("[--serve HOST:PORT]");
+    let mut arguments = command_line::arguments!("[--serve HOST:PORT] [--inspect PATH]");
+    let mut builder = EventLoop::builder();
+    if let Some(place) = arguments.iter().position(|word| word == "--inspect") {
+        let inspect: Vec<_> = arguments.drain(place..).take(2).collect();
+        builder = builder.inspector(inspect.get(1).ok_or("--inspect needs a PATH")?);
+    }
+    let mut runner = Runner::with_builder(builder);
     match arguments.as_slice() {
-        [] => callsoon::run(serve_and_measure())??,
-        [option, address] if option == "--serve" => callsoon::run(serve_only(address))??,
+        [] => runner.run(serve_and_measure())??,
+        [option, address] if option == "--serve" => runner.run(serve_only(address))??,
         _ => return Err("--serve and HOST:PORT go together".into()),
     }
     Ok(())

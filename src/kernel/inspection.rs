@@ -19,6 +19,9 @@ use std::time::Instant;
 use crate::kernel::task::key::Identity;
 use crate::kernel::wait::wait_kind::WaitKind;
 
+/// See [`Waits::waits`].
+const NEW: u64 = 1;
+
 /// How many waits of one task are kept; more are counted.
 pub(crate) const MOST_WAITS: usize = 16;
 
@@ -107,7 +110,8 @@ pub(crate) struct Wait {
 /// The waits of one step.
 #[derive(Clone, Default)]
 pub(crate) struct Waits {
-    /// Each with the time since when it is waited for, on the loop's clock.
+    /// Each with the time since when it is waited for, on the loop's clock. While its step runs, that is 0, or [`NEW`] for
+    /// a wait that has begun in this step.
     pub(crate) waits: Vec<(Wait, u64)>,
     /// How many more there are.
     pub(crate) more: usize,
@@ -147,14 +151,16 @@ impl Inspection {
         }
     }
 
-    /// Notes a wait of the running step.
-    pub(crate) fn note(&self, wait: Wait) {
+    /// Notes a wait of the running step, and whether it has begun there.
+    pub(crate) fn note(&self, wait: Wait, is_new: bool) {
         let mut noted = self.noted.borrow_mut();
-        if noted.waits.iter().any(|(known, _)| *known == wait) {
+        let begun = u64::from(is_new) * NEW;
+        if let Some((_, known)) = noted.waits.iter_mut().find(|(known, _)| *known == wait) {
+            *known |= begun;
             return;
         }
         if noted.waits.len() < MOST_WAITS {
-            noted.waits.push((wait, 0));
+            noted.waits.push((wait, begun));
         } else {
             noted.more += 1;
         }
@@ -198,8 +204,8 @@ impl Inspection {
         record.last_step = Some(now);
         record.in_steps += now.saturating_sub(began);
         for (wait, since) in &mut noted.waits {
-            let before = record.waits.waits.iter();
-            let known = before.clone().find(|(known, _)| known == wait);
+            let mut before = record.waits.waits.iter();
+            let known = before.find(|(known, _)| known == wait && *since != NEW);
             *since = known.map_or(now, |(_, since)| *since);
         }
         record.waits = noted;

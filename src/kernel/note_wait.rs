@@ -16,11 +16,19 @@ pub(crate) fn address<T>(of: &T) -> u64 {
     std::ptr::from_ref(of).addr() as u64
 }
 
-/// Notes that the running task waits for something with this number.
+/// Notes that the running task waits for something with this number, which no two waits of a task have one after the
+/// other.
 #[inline(always)]
 pub(crate) fn note_wait(kind: WaitKind, object: impl FnOnce() -> u64) {
+    note_wait_anew(kind, false, object);
+}
+
+/// Notes that the running task waits for something with this number. A wait that `is_new` has begun in this step; another
+/// one may have begun in an earlier step, and is then the same that was noted there.
+#[inline(always)]
+pub(crate) fn note_wait_anew(kind: WaitKind, is_new: bool, object: impl FnOnce() -> u64) {
     if is_any_inspected() {
-        note(kind, object(), Identity::NONE);
+        note(kind, object(), Identity::NONE, is_new);
     }
 }
 
@@ -32,7 +40,7 @@ where
 {
     if is_any_inspected() {
         for task in tasks() {
-            note(kind, 0, task);
+            note(kind, 0, task, false);
         }
     }
 }
@@ -102,11 +110,11 @@ pub(crate) fn without_notes<R>(poll: impl FnOnce() -> R) -> R {
 
 #[cold]
 #[inline(never)]
-fn note(kind: WaitKind, object: u64, task: Identity) {
+fn note(kind: WaitKind, object: u64, task: Identity, is_new: bool) {
     with_current(|state| {
         let inside = state.current_task.get() != Key::NONE;
         if let Some(inspection) = state.inspection.as_ref().filter(|_| inside) {
-            inspection.note(Wait { kind, object, task });
+            inspection.note(Wait { kind, object, task }, is_new);
         }
     });
 }

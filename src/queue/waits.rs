@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::kernel::note_wait::{address, note_wait};
+use crate::kernel::note_wait::{address, note_wait_anew};
 use crate::kernel::task::waker::puts_off;
 use crate::kernel::wait::list::{Awaiter, WaitList};
 use crate::kernel::wait::wait_kind::WaitKind;
@@ -133,11 +133,12 @@ impl<T, S: QueueStore<T>> Future for Get<'_, T, S> {
             0 => queue.shut_down.get(),
             items => queue.getters.ahead(id) < items,
         };
+        let is_new = this.id.is_none();
         let polled = queue
             .getters
             .poll_until(&mut this.id, (), context.waker(), condition);
         if polled.is_pending() {
-            note_wait(WaitKind::QueueGet, || address(&queue.getters));
+            note_wait_anew(WaitKind::QueueGet, is_new, || address(&queue.getters));
             return Poll::Pending;
         }
         if puts_off(context.waker()) {
@@ -153,7 +154,7 @@ impl<T, S: QueueStore<T>> Future for Get<'_, T, S> {
                 queue.starved.set(true);
                 let reidd = queue.getters.enqueue(&mut this.id, (), awaiter);
                 drop(reidd);
-                note_wait(WaitKind::QueueGet, || address(&queue.getters));
+                note_wait_anew(WaitKind::QueueGet, is_new, || address(&queue.getters));
                 return Poll::Pending;
             }
         }
@@ -210,11 +211,12 @@ impl<T, S: QueueStore<T>> Future for Put<'_, T, S> {
         let condition = |id| {
             queue.maxsize == 0 || queue.shut_down.get() || queue.has_room(queue.putters.ahead(id))
         };
+        let is_new = this.id.is_none();
         let polled = queue
             .putters
             .poll_until(&mut this.id, (), context.waker(), condition);
         if polled.is_pending() {
-            note_wait(WaitKind::QueuePut, || address(&queue.getters));
+            note_wait_anew(WaitKind::QueuePut, is_new, || address(&queue.getters));
             return Poll::Pending;
         }
         if puts_off(context.waker()) {

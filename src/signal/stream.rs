@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use crate::error::LoopClosed;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_handle::LoopHandle;
-use crate::kernel::note_wait::{address, note_wait};
+use crate::kernel::note_wait::{address, note_wait_anew};
 use crate::kernel::proceed::{poll_within_budget, proceed};
 use crate::kernel::task::waker::puts_off;
 use crate::kernel::wait::list::Awaiter;
@@ -118,8 +118,9 @@ impl Signal {
             return Poll::Ready(arrived);
         }
         let replaced = self.listener.awaiter.replace(Some(awaiter));
+        let is_new = replaced.is_none();
         drop(replaced);
-        note_wait(WaitKind::Signal, || address(&*self.listener));
+        note_wait_anew(WaitKind::Signal, is_new, || address(&*self.listener));
         Poll::Pending
     }
 

@@ -16,7 +16,7 @@ use crate::error::LoopClosed;
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::note_wait::{address, note_wait};
+use crate::kernel::note_wait::{address, note_wait, note_wait_anew};
 use crate::kernel::wait::list::WaitList;
 use crate::kernel::wait::wait_kind::WaitKind;
 use crate::kernel::wait::waiters::WaiterId;
@@ -260,13 +260,14 @@ impl StreamProtocol {
         }
         // Reads of one task wait with one waker: it stays where it is.
         let former = self.reader.take();
+        let is_new = former.is_none();
         let stays = former.filter(|waker| waker.will_wake(context.waker()));
         let replaced = match stays {
             Some(waker) => self.reader.replace(Some(waker)),
             None => self.reader.replace(Some(context.waker().clone())),
         };
         drop(replaced);
-        note_wait(WaitKind::Stream, || address(self));
+        note_wait_anew(WaitKind::Stream, is_new, || address(self));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use crate::kernel::note_wait::{address, note_wait};
+use crate::kernel::note_wait::{address, note_wait_anew};
 use crate::kernel::task::waker::with_current;
 use crate::kernel::wait::list::{Awaiter, WaitList};
 use crate::kernel::wait::wait_kind::WaitKind;
@@ -97,11 +97,12 @@ impl<'a, A: Acquire> Wait<'a, A> {
             return Poll::Ready(());
         }
         let list = self.primitive.wait_list();
+        let is_new = !matches!(self.stage, Stage::Queued(_));
         match self.stage {
             Stage::Queued(id) => drop(list.enqueue(&mut Some(id), self.amount, awaiter)),
             _ => self.stage = Stage::Queued(list.join(self.amount, awaiter)),
         }
-        note_wait(A::KIND, || address(list));
+        note_wait_anew(A::KIND, is_new, || address(list));
         Poll::Pending
     }
 

@@ -484,3 +484,102 @@ fn a_circle_through_a_future_of_another_crate_is_found() {
         waiting.cancel();
     });
 }
+
+/// Runs a task that takes what comes once a second, and returns for how long it waits half a second after the third.
+async fn age_of_a_wait(mut take: impl AsyncFnMut() + 'static, give: impl AsyncFn()) -> String {
+    let task = task_builder().name("taker").spawn(async move {
+        loop {
+            take().await;
+        }
+    });
+    for _ in 0..3 {
+        sleep(Duration::from_secs(1)).await;
+        give().await;
+    }
+    sleep(Duration::from_millis(500)).await;
+    let infos = get_running_loop().task_infos();
+    let info = infos.iter().find(|info| info.id == task.id()).unwrap();
+    let waits = info.waits.iter().map(ToString::to_string);
+    let text = waits.collect::<Vec<_>>().join("; ");
+    task.cancel();
+    assert!(task.await.is_err());
+    text.rsplit(", for ").next().unwrap().to_owned()
+}
+
+#[test]
+fn a_wait_that_ends_and_begins_again_is_as_old_as_its_last_beginning() {
+    inspected(true, async || {
+        let queue = Rc::new(Queue::new(1));
+        let taken = Rc::clone(&queue);
+        let take = async move || taken.get().await.unwrap();
+        assert_eq!(
+            age_of_a_wait(take, async || queue.put(()).await.unwrap()).await,
+            "0.500 s"
+        );
+        let put = Rc::clone(&queue);
+        let take = async move || put.put(()).await.unwrap();
+        assert_eq!(
+            age_of_a_wait(take, async || queue.get().await.unwrap()).await,
+            "0.500 s"
+        );
+
+        let semaphore = Rc::new(Semaphore::new(0));
+        let taken = Rc::clone(&semaphore);
+        let take = async move || std::mem::forget(taken.acquire().await);
+        assert_eq!(
+            age_of_a_wait(take, async || semaphore.release().unwrap()).await,
+            "0.500 s"
+        );
+
+        let (ours, theirs) = callsoon::net::UnixStream::pair().unwrap();
+        let take = async move || assert_eq!(ours.read(&mut [0]).await.unwrap(), 1);
+        let give = async || {
+            theirs.write_all(&[0]).await.unwrap();
+            // The byte wakes the reader in a turn that polls, and under this clock no time passes in it.
+            yield_now().await;
+        };
+        assert_eq!(age_of_a_wait(take, give).await, "0.500 s");
+    });
+}
+
+#[test]
+fn a_wait_that_is_polled_again_keeps_its_age() {
+    inspected(true, async || {
+        let event = Rc::new(Event::new());
+        let never = Rc::clone(&event);
+        let poked = Rc::new(Queue::new(0));
+        let pokes = Rc::clone(&poked);
+        // The event is polled again whenever the queue gives something.
+        let take = async move || {
+            let mut waiting = std::pin::pin!(never.wait());
+            loop {
+                let mut item = std::pin::pin!(pokes.get());
+                poll_fn(|context| {
+                    assert!(waiting.as_mut().poll(context).is_pending());
+                    item.as_mut().poll(context)
+                })
+                .await
+                .unwrap();
+            }
+        };
+        let task = task_builder()
+            .name("taker")
+            .spawn(async move { take().await });
+        for _ in 0..3 {
+            sleep(Duration::from_secs(1)).await;
+            poked.put_nowait(()).unwrap();
+        }
+        sleep(Duration::from_millis(500)).await;
+        let infos = get_running_loop().task_infos();
+        let info = infos.iter().find(|info| info.id == task.id()).unwrap();
+        let ages = info
+            .waits
+            .iter()
+            .map(|wait| (wait.kind, wait.since.unwrap().as_millis()));
+        assert_eq!(
+            ages.collect::<Vec<_>>(),
+            [(WaitKind::Event, 3500), (WaitKind::QueueGet, 500)]
+        );
+        task.cancel();
+    });
+}

@@ -11,7 +11,7 @@ use crate::combine::group::error::Outcome;
 use crate::combine::group::state::{GroupState, stop_request};
 use crate::event_loop::tasks::TaskBuilder;
 use crate::kernel::loop_handle::LoopHandle;
-use crate::kernel::note_wait::{address, note_wait};
+use crate::kernel::note_wait::{address, note_wait_anew};
 use crate::kernel::task::cell::Held;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::waker::with_current;
@@ -265,9 +265,10 @@ impl TaskGroup {
         poll_fn(|context| {
             let condition =
                 |_| self.group_state.has_vacancy() || !self.group_state.takes_children();
+            let is_new = waiting.id.is_none();
             let polled = list.poll_until(&mut waiting.id, (), context.waker(), condition);
             if polled.is_pending() {
-                note_wait(WaitKind::Vacancy, || address(list));
+                note_wait_anew(WaitKind::Vacancy, is_new, || address(list));
             }
             polled
         })

@@ -20,7 +20,7 @@ use crate::kernel::io::fd_table::{Callback, CallbackKey};
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::note_wait::note_wait;
+use crate::kernel::note_wait::note_wait_anew;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::sys::epoll::Descriptor;
 
@@ -177,13 +177,14 @@ where
         }
         // A descriptor that becomes ready from now on is reported after the registration, which is level-triggered.
         let mut waker = Some(context.waker().clone());
+        let is_new = self.waiting.is_none();
         let waits = self.state.reactor(|reactor| {
             reactor.wait_for_fd(self.fd, self.direction, &mut self.waiting, &mut waker)
         });
         drop(waker);
         match waits {
             Ok(Ok(())) => {
-                note_wait(self.direction.kind(), || self.fd as u64);
+                note_wait_anew(self.direction.kind(), is_new, || self.fd as u64);
                 Poll::Pending
             }
             Ok(Err(error)) => Poll::Ready(Err(error)),

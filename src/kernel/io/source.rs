@@ -20,7 +20,7 @@ use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source_key::SourceKey;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::note_wait::note_wait;
+use crate::kernel::note_wait::note_wait_anew;
 use crate::kernel::task::waker::{key_of, waker};
 use crate::kernel::wait::waiters::WaiterId;
 use crate::sys::epoll::Numbered;
@@ -258,7 +258,8 @@ impl<S: Pollable> Io<S> {
             }
             // Afterwards `waker` holds the replaced one, which is dropped with nothing borrowed.
             self.readiness(|readiness| wait(readiness, &mut waker))?;
-            note_wait(direction.kind(), || self.key.number());
+            // An event takes the waker that waits for it.
+            note_wait_anew(direction.kind(), waker.is_none(), || self.key.number());
             self.state.budget.give_back();
             return Poll::Pending;
         }

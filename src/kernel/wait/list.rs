@@ -22,7 +22,7 @@ use std::task::{Poll, Waker};
 
 use crate::kernel::enter::wake;
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::note_wait::{address, note_wait};
+use crate::kernel::note_wait::{address, note_wait_anew};
 use crate::kernel::task::key::Key;
 use crate::kernel::task::waker::{key_of, wake_key};
 use crate::kernel::wait::wait_kind::WaitKind;
@@ -238,9 +238,10 @@ impl WaitList {
             id: None,
         };
         poll_fn(|context| {
+            let is_new = place.id.is_none();
             let polled = self.poll_until(&mut place.id, (), context.waker(), |_| is_so());
             if polled.is_pending() {
-                note_wait(kind, || address(self));
+                note_wait_anew(kind, is_new, || address(self));
             }
             polled
         })
