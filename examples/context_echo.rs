@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let address = listener.local_addr()?;
         create_task(async move {
             while let Ok((stream, peer)) = listener.accept().await {
-                create_task(handle(stream, peer));
+                create_task(handle(stream, peer)).report_errors();
             }
         });
         print!("{}{}", ask(address).await?, ask(address).await?);

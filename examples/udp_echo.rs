@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     callsoon::run(async {
         let server = UdpSocket::bind("127.0.0.1:0").await?;
         let address = server.local_addr()?;
-        let server = callsoon::create_task(serve(server));
+        let server = callsoon::create_task(serve(server)).report_errors();
 
         let client = UdpSocket::bind("127.0.0.1:0").await?;
         client.connect(address).await?;

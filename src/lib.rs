@@ -179,9 +179,9 @@ pub use error::{
 };
 pub use event_loop::{
     Builder, CancelHandle, ClockGuard, ClockHandle, EventLoop, PendingCallback, PendingKind,
-    RemoteHandle, ReportedTask, TaskBuilder, ThreadFuture, ThreadFutureError, ThreadsafeHandle,
-    WrappedFuture, YieldNow, all_tasks, create_task, current_task, get_running_loop, task_builder,
-    try_get_running_loop, wrap_future, yield_now,
+    RemoteHandle, ReportedTask, ReportedTaskBuilder, TaskBuilder, ThreadFuture, ThreadFutureError,
+    ThreadsafeHandle, WrappedFuture, YieldNow, all_tasks, create_task, current_task,
+    get_running_loop, task_builder, try_get_running_loop, wrap_future, yield_now,
 };
 pub use executor::{
     Executor, ExecutorError, ExecutorFuture, Job, StuckJobs, ThreadPoolBuilder, ThreadPoolExecutor,

@@ -1,5 +1,6 @@
 //! The command line of the examples: `--help` prints the page at the head of the source, and arguments that an example
-//! does not know end it with status 2 and a line about its usage.
+//! does not know end it with status 2 and a line about its usage. Where nobody reads what a program prints, as behind
+//! `| head -1`, it ends quietly.
 
 /// Returns the program's arguments. The text names those that the example takes, such as `[--serve HOST:PORT]`.
 macro_rules! arguments {
@@ -14,6 +15,7 @@ pub(crate) use arguments;
 
 /// What `arguments!` calls. The number of words in `usage` is the most that may come; `...` means any number.
 pub(crate) fn read(usage: &str, source: &str) -> Vec<String> {
+    end_without_a_reader();
     let arguments = std::env::args_os().skip(1);
     let arguments: Vec<String> = arguments
         .map(|argument| argument.to_string_lossy().into_owned())
@@ -32,4 +34,16 @@ pub(crate) fn read(usage: &str, source: &str) -> Vec<String> {
         std::process::exit(2);
     }
     arguments
+}
+
+/// Has the program end with the status that shells give one which SIGPIPE has ended, and not with a panic of `println!`.
+fn end_without_a_reader() {
+    let other = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<String>();
+        if text.is_some_and(|text| text.starts_with("failed printing to stdout: Broken pipe")) {
+            std::process::exit(141);
+        }
+        other(panic);
+    }));
 }

@@ -1,6 +1,5 @@
 //! An echo server of tasks, and 50 clients on the same loop that check every byte for three seconds on loopback TCP.
-//! `cargo run --release --example echo -- --serve localhost:7000` only serves. With `--inspect PATH` the example `inspect`
-//! sees its tasks meanwhile.
+//! `-- --serve localhost:7000` only serves; with `--inspect PATH` the example `inspect` sees the tasks meanwhile.
 //!
 //! ```text
 //! echo server on 127.0.0.1:40123
@@ -38,8 +37,7 @@ async fn serve_only(address: &str) -> io::Result<()> {
 
 async fn serve_and_measure() -> io::Result<()> {
     let (listener, address) = listen("127.0.0.1:0").await?;
-    // Dropping the task's handle does not end the task.
-    callsoon::create_task(server::serve(listener));
+    callsoon::create_task(server::serve(listener)).report_errors();
     let latencies = clients::run(address).await?;
     summary::print(latencies);
     Ok(())

@@ -7,8 +7,8 @@ use callsoon::net::{TcpListener, TcpStream};
 pub(crate) async fn serve(listener: TcpListener) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
-        // The task runs on without its handle. An error ends its connection alone.
-        callsoon::create_task(echo(stream));
+        // The task runs on without its handle. An error ends its connection alone, and goes to the exception handler.
+        callsoon::create_task(echo(stream)).report_errors();
     }
 }
 

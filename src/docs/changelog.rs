@@ -16,7 +16,7 @@
 //!   `io::Error`, and [`docs::errors`](crate::docs::errors) has every type of error. The guide has
 //!   [asynchronous generators](crate::docs::guide#asynchronous-generators).
 //! - [`future_add_to_awaited_by`](crate::future_add_to_awaited_by): a future of another crate says which task it waits for.
-//! - [`Task::report_errors`](crate::Task::report_errors): an `Err` that no code reads is reported.
+//! - [`Task::report_errors`](crate::Task::report_errors), and the same on the builder: an `Err` that no code reads is reported.
 //! - [`docs::system_errors`](crate::docs::system_errors) says what follows each error of a system call, and which test holds
 //!   it.
 //! - [`docs::errors`](crate::docs::errors) lists the types of errors. Children, bodies of groups and functions of servers may

@@ -36,7 +36,7 @@ pub use free::{
 pub use owner::EventLoop;
 pub use pending::{PendingCallback, PendingKind};
 pub use remote::{RemoteHandle, ThreadsafeHandle};
-pub use reported_task::ReportedTask;
+pub use reported_task::{ReportedTask, ReportedTaskBuilder};
 pub use tasks::TaskBuilder;
 pub use thread_future::ThreadFuture;
 pub use wrap_future::{WrappedFuture, wrap_future};

@@ -1,4 +1,4 @@
-//! `Task::report_errors`: an `Err` that no code reads is reported, as a panic that no code reads is.
+//! `report_errors` of tasks and of their builder: an `Err` that no code reads is reported, as a panic that no code reads is.
 //!
 //! A task does not know that its output is a `Result`, so this is a handle around the task's own. If it is dropped before
 //! the task has ended, a done callback keeps the task's handle and looks at the output. Other tasks pay nothing for this.
@@ -7,11 +7,13 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::error::TaskError;
+use crate::event_loop::tasks::TaskBuilder;
 use crate::kernel::enter::catch_panic;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::handle::{NEVER_RETRIEVED, Task};
@@ -35,6 +37,61 @@ impl<T: 'static, E: fmt::Debug + 'static> Task<Result<T, E>> {
     /// ```
     pub fn report_errors(self) -> ReportedTask<T, E> {
         ReportedTask { task: Some(self) }
+    }
+}
+
+impl TaskBuilder {
+    /// [`Task::report_errors`] for the task that is built. Set the name, the context and the first step before.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// event_loop.set_exception_handler(|_, context| assert_eq!(context.task.as_deref(), Some("mail")));
+    /// event_loop.run_until_complete(async {
+    ///     let mail = callsoon::task_builder().name("mail").report_errors();
+    ///     mail.spawn(async { Err::<(), _>("no such address") }).detach();
+    ///     callsoon::yield_now().await;
+    /// }).unwrap();
+    /// ```
+    pub fn report_errors(self) -> ReportedTaskBuilder {
+        ReportedTaskBuilder { builder: self }
+    }
+}
+
+/// Creates a task whose `Err` is reported if no code reads it; [`TaskBuilder::report_errors`] makes it.
+///
+/// ```
+/// # let event_loop = callsoon::doctest::event_loop();
+/// let builder: callsoon::ReportedTaskBuilder = event_loop.task_builder().report_errors();
+/// let task = builder.spawn(async { "7".parse::<u8>() });
+/// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap(), Ok(7));
+/// ```
+#[must_use = "a builder makes nothing until `spawn()`"]
+#[derive(Debug)]
+pub struct ReportedTaskBuilder {
+    builder: TaskBuilder,
+}
+
+impl ReportedTaskBuilder {
+    /// Creates the task. See [`LoopHandle::create_task`](crate::LoopHandle::create_task).
+    ///
+    /// # Panics
+    /// If the loop is closed.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// let task = event_loop.task_builder().report_errors().spawn(async { "7".parse::<u8>() });
+    /// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap(), Ok(7));
+    /// ```
+    #[track_caller]
+    pub fn spawn<T, E, F>(self, future: F) -> ReportedTask<T, E>
+    where
+        F: Future<Output = Result<T, E>> + 'static,
+        T: 'static,
+        E: fmt::Debug + 'static,
+    {
+        self.builder
+            .spawn_at(future, Location::caller())
+            .report_errors()
     }
 }
 

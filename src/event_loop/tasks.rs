@@ -221,7 +221,7 @@ impl TaskBuilder {
     /// Creates the task. See [`LoopHandle::create_task`].
     ///
     /// What a builder makes may have any output. So an `Err` that no code reads is reported if
-    /// [`report_errors`](Task::report_errors) is called on the task: `task_builder().name("mail").spawn(f).report_errors()`.
+    /// [`report_errors`](Self::report_errors) is called before, or on the task.
     ///
     /// # Panics
     /// If the loop is closed.
