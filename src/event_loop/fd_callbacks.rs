@@ -12,9 +12,11 @@ impl LoopHandle {
     /// It is level-triggered: it is called again as long as there is something left to read. A turn without ready work polls
     /// always. While work is ready, a turn polls when 25 µs have passed since the last poll: a chain of a thousand short
     /// callbacks may see its reader called twice. [`event_interval(1)`](crate::Builder::event_interval) polls in every turn,
-    /// as asyncio does. It replaces the previous
-    /// reader of the same descriptor, and runs in a copy of the current context. If it panics, the panic is reported and the
-    /// callback stays registered. The caller still owns the descriptor and must remove the reader before closing it.
+    /// as asyncio does.
+    ///
+    /// It replaces the previous reader of the same descriptor, and runs in a copy of the current context. If it panics, the
+    /// panic is reported and the callback stays registered. The caller still owns the descriptor and must remove the reader
+    /// before closing it.
     ///
     /// # Errors
     /// The callback has been dropped in each case.
@@ -25,17 +27,21 @@ impl LoopHandle {
     /// - `Unsupported` on other systems than Linux.
     ///
     /// ```
-    /// use std::io::{Read, Write};
+    /// use std::{io::{Read, Write}, os::unix::net::UnixStream, rc::Rc};
     /// let event_loop = callsoon::EventLoop::new()?;
-    /// let (mut near, mut far) = std::os::unix::net::UnixStream::pair()?;
-    /// let (handle, descriptor) = (event_loop.handle(), std::os::fd::AsRawFd::as_raw_fd(&near));
-    /// event_loop.add_reader(&descriptor, move || {
-    ///     near.read_exact(&mut [0; 5]).unwrap();
-    ///     handle.remove_reader(&near);
-    ///     handle.stop();
+    /// let (near, mut far) = UnixStream::pair()?;
+    /// let near = Rc::new(near);
+    /// let reader = Rc::clone(&near);
+    /// event_loop.add_reader(&near, move || {
+    ///     let mut data = [0; 5];
+    ///     (&*reader).read_exact(&mut data).unwrap();
+    ///     assert_eq!(&data, b"hello");
+    ///     let event_loop = callsoon::get_running_loop();
+    ///     event_loop.remove_reader(&reader);
+    ///     event_loop.stop();
     /// })?;
     /// far.write_all(b"hello")?;
-    /// event_loop.run_forever().unwrap();
+    /// event_loop.run_forever()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]

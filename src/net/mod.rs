@@ -5,7 +5,7 @@
 //!
 //! TCP and Unix streams are one type, [`SocketStream<K>`](SocketStream), where `K` is [`Tcp`] or [`Unix`]; so are their
 //! listeners and, with [`Udp`] and [`Unix`], the sockets for datagrams. The kind decides the types of addresses and those
-//! of the standard library, and nothing else: below it, streams are the `StreamSocket` of `socket/`, as transports are.
+//! of the standard library, and nothing else.
 
 pub(crate) mod connect_options;
 pub(crate) mod datagram;

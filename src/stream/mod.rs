@@ -5,8 +5,7 @@
 //! [`StreamWriter::drain`] waits until the peer keeps up. One end of a pipe is one of the two; so is one end of a child's
 //! pipe. [`net`](crate::net) has the same sockets without a buffer between: it is for code that brings its own.
 //!
-//! A read that is dropped before it is done has taken nothing out. The page of [transports](crate::transport) draws the way
-//! of an event to a stream's task.
+//! A read that is dropped before it is done has taken nothing out.
 
 mod client_task;
 pub(crate) mod error;

@@ -26,9 +26,6 @@
 //! 7. A panic in a callback goes to the exception handler and ends its own connection, not the loop. One in
 //!    `pause_writing` or `resume_writing` ends nothing.
 //!
-//! A protocol is called by `Transport::enter` in `lifecycle.rs`, and for a read by `receive_for_protocol` in `read.rs`, and by
-//! nothing else. Protocols of datagrams and of subprocesses are called by `datagram/endpoint.rs` and `process/transport.rs`.
-//!
 //! Where asyncio asks `get_extra_info` for a word, there is a method with a type: `peername`, `sockname`, `socket`, `pipe`.
 //! The parameters `proto` and `flags` of asyncio's `create_connection` belong to
 //! [`getaddrinfo`](crate::LoopHandle::getaddrinfo) here, whose addresses `create_connection` and `create_server` take as a
@@ -37,50 +34,52 @@
 //! Protocols take `&self`, and so keep what changes in cells, since a call into a transport may call back: `write` calls
 //! `pause_writing`. Every callback is given the transport, so a protocol need not keep it. One that does makes a reference
 //! cycle, which ends with the connection.
-//!
-//! # The way of a byte
-//! From the return of `epoll_wait` to a protocol, nine files. Each line is a function. Indented ones are called by the
-//! line above that is not indented, and have returned when the next such line is called. Helpers that only pass on are left out, and so is the system call
-//! below the socket.
-//!
-//! ```text
-//! kernel/turn           poll_events          the turn polls for events
-//!   kernel/io/reactor     Reactor::poll        a mio token becomes a slab entry, its generation checked
-//!   kernel/io/readiness   Readiness::note      the readable bit is set; the reactor lists the connection
-//!   kernel/ready          push_source          the connection is queued
-//! kernel/turn           run_entry            the turn pops its share of the queue
-//! kernel/io/call_observer call_observer      the connection is found, and named in case of a panic
-//! transport/read        ready → read_ready → receive_for_protocol
-//! kernel/enter          Entry::run_on        the door into user code: context, timing, panics
-//! transport/read        receive
-//!   transport/layer       Plain::receive       the layer: here bytes pass as they are
-//!   socket/stream_socket  StreamSocket::receive  recv(2)
-//! the protocol          data_received, or buffer_updated
-//! ```
-//!
-//! From the return of `epoll_wait` to the step of a stream's task, eleven files. The task waits in the socket's own wait
-//! queue, so the connection is not called, unless it has something to write, and the bytes go straight into the task's
-//! memory. Helpers that only pass on are left out here too.
-//!
-//! ```text
-//! kernel/turn           poll_events
-//!   kernel/io/reactor     Reactor::poll
-//!   kernel/io/readiness   Readiness::note      the readable bit is set, the waker of the task taken
-//!   kernel/enter          LoopState::wake      a waker of ours is a key
-//!   kernel/task/waker     wake_key             the task of this key, on this thread
-//!   kernel/ready          push_task            the task is queued
-//! kernel/turn           run_entry → run_task
-//! kernel/enter          plain_step           the door into user code
-//! kernel/task/cell      step                 the task's future, which awaits StreamReader::read_into
-//! stream/waiting        Fetch::poll
-//! transport/read        fetch
-//!   transport/layer       Plain::receive
-//!   socket/stream_socket  StreamSocket::receive  recv(2)
-//! the task              the read returns
-//! ```
-//!
-//! A read of a line or of so many bytes waits for the protocol instead: the first walk up to `stream/protocol`'s
-//! `data_received`, which wakes the task, and from there the second one.
+
+// The rest is for those who change the crate.
+//
+// A protocol is called by `Transport::enter` in `lifecycle.rs`, and for a read by `receive_for_protocol` in `read.rs`, and by
+// nothing else. Protocols of datagrams and of subprocesses are called by `datagram/endpoint.rs` and `process/transport.rs`.
+//
+// The way of a byte
+//
+// From the return of `epoll_wait` to a protocol, nine files. Each line is a function. Indented ones are called by the line
+// above that is not indented, and have returned when the next such line is called. Helpers that only pass on are left out,
+// and so is the system call below the socket.
+//
+// kernel/turn           poll_events          the turn polls for events
+//   kernel/io/reactor     Reactor::poll        a mio token becomes a slab entry, its generation checked
+//   kernel/io/readiness   Readiness::note      the readable bit is set; the reactor lists the connection
+//   kernel/ready          push_source          the connection is queued
+// kernel/turn           run_entry            the turn pops its share of the queue
+// kernel/io/call_observer call_observer      the connection is found, and named in case of a panic
+// transport/read        ready → read_ready → receive_for_protocol
+// kernel/enter          Entry::run_on        the door into user code: context, timing, panics
+// transport/read        receive
+//   transport/layer       Plain::receive       the layer: here bytes pass as they are
+//   socket/stream_socket  StreamSocket::receive  recv(2)
+// the protocol          data_received, or buffer_updated
+//
+// From the return of `epoll_wait` to the step of a stream's task, eleven files. The task waits in the socket's own wait
+// queue, so the connection is not called, unless it has something to write, and the bytes go straight into the task's
+// memory. Helpers that only pass on are left out here too.
+//
+// kernel/turn           poll_events
+//   kernel/io/reactor     Reactor::poll
+//   kernel/io/readiness   Readiness::note      the readable bit is set, the waker of the task taken
+//   kernel/enter          LoopState::wake      a waker of ours is a key
+//   kernel/task/waker     wake_key             the task of this key, on this thread
+//   kernel/ready          push_task            the task is queued
+// kernel/turn           run_entry → run_task
+// kernel/enter          plain_step           the door into user code
+// kernel/task/cell      step                 the task's future, which awaits StreamReader::read_into
+// stream/waiting        Fetch::poll
+// transport/read        fetch
+//   transport/layer       Plain::receive
+//   socket/stream_socket  StreamSocket::receive  recv(2)
+// the task              the read returns
+//
+// A read of a line or of so many bytes waits for the protocol instead: the first walk up to `stream/protocol`'s
+// `data_received`, which wakes the task, and from there the second one.
 
 pub(crate) mod any_layer;
 pub(crate) mod buffer;
