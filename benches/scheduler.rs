@@ -15,8 +15,9 @@
 //! - `yield`: one task that yields 1 M times with nothing else ready; ns a yield. tokio looks at its I/O driver each
 //!   time when nothing else is ready, so it has the second row too. `yield_100`: 100 tasks that yield in turn, 1 M in
 //!   all.
-//!   `yield_100_metrics` and `yield_100_slow`, of callsoon alone: the same with histograms, and with a threshold for
-//!   slow steps; the difference to `yield_100` is what they cost a step.
+//!   `yield_100_metrics`, `yield_100_slow`, `yield_100_inspect` and `yield_100_spans`, of callsoon alone: the same with
+//!   histograms, with a threshold for slow steps, with notes of what tasks wait for, and with spans that no subscriber
+//!   takes; the difference to `yield_100` is what they cost a step.
 //! - `ping_pong`: two spawned tasks over `support::one_slot`, the same channel for every peer; ns a round trip, which
 //!   is two wakes and two polls.
 //! - `idle_task`: memory for each of 100 k spawned tasks whose future is 100 bytes and which wait for ever; slabs and
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
         "callback_batch",
         "spawn_join",
         "yield",
-        "yield_100{,_metrics,_slow}",
+        "yield_100{,_metrics,_slow,_inspect,_spans}",
         "ping_pong",
         "idle_task_{bytes,rss}",
     ];
@@ -184,7 +185,7 @@ async fn spawn_join<P: Peer>(peer: P, tasks: u64) -> Vec<Figure> {
 /// Tasks of `yield_100`.
 const YIELDERS: u64 = 100;
 
-/// `yield_100` again, on loops that measure each step: what `Builder::metrics` and a threshold for slow steps cost.
+/// `yield_100` again, on loops that look at each step: what metrics, a threshold for slow steps, notes and spans cost.
 fn measured_yields(options: &Options) -> Result<Vec<Figure>, Failure> {
     let ops = options.pick(1_000_000, 200_000);
     let hour = Duration::from_secs(3600);
@@ -195,6 +196,8 @@ fn measured_yields(options: &Options) -> Result<Vec<Figure>, Failure> {
             "yield_100_slow",
             EventLoop::builder().slow_callback_duration(hour),
         ),
+        ("yield_100_inspect", EventLoop::builder().inspect(true)),
+        ("yield_100_spans", EventLoop::builder().task_spans(true)),
     ] {
         let event_loop = settings.build()?;
         let work = |peer| yielding_100(name, peer, ops);

@@ -21,8 +21,8 @@
 //!   it.
 //! - [`docs::errors`](crate::docs::errors) lists the types of errors. Children, bodies of groups and functions of servers may
 //!   return `anyhow::Result` and `Box<dyn Error + Send + Sync>`. For that the errors that they return are `Send` and `Sync`, so a
-//!   `Box<dyn Error>` does not fit any more; [`GroupError`](crate::GroupError), [`FutureError`](crate::FutureError) and
-//!   [`ExceptionContext`](crate::ExceptionContext) are `Send` and `Sync` too. `ServeError`, `SignalError`, `GroupError`,
+//!   `Box<dyn Error>` does not fit any more; [`GroupError`](crate::GroupError) and
+//!   [`FutureError`](crate::FutureError) are `Send` and `Sync` too. `ServeError`, `SignalError`, `GroupError`,
 //!   `FutureError` and `ThreadFutureError` convert into `io::Error`. The `Debug` of [`RunError`](crate::RunError) is its
 //!   sentence.
 //! - Every error of connecting, binding and looking up names the place, as in `cannot connect to 127.0.0.1:1: Connection

@@ -153,7 +153,7 @@ impl Entry<'_> {
                 .callee
                 .is_callback()
                 .then_some(FailedHandle { location }),
-            subject: self.callee.transport(),
+            about_transport: self.callee.transport(),
             ..ExceptionContext::default()
         });
     }

@@ -136,7 +136,7 @@ impl LoopState {
             message: message.to_owned(),
             task: Some(header.name()),
             location: Some(header.location()),
-            subject: Some(Rc::new(reported)),
+            about_task: Some(Rc::new(reported)),
             ..ExceptionContext::default()
         }
     }

@@ -45,8 +45,10 @@ pub struct ExceptionContext {
     pub handle: Option<FailedHandle>,
     /// What the exception handler was told of when it panicked. This report is then about the handler.
     pub context: Option<Box<ExceptionContext>>,
-    /// The task or the transport. Modules that know its type read it.
-    pub(crate) subject: Option<Rc<dyn Any>>,
+    /// The task, of the type that `kernel/task/reference` knows.
+    pub(crate) about_task: Option<Rc<dyn Any>>,
+    /// The transport, of one of the types that modules further up know.
+    pub(crate) about_transport: Option<Rc<dyn Any>>,
 }
 
 impl ExceptionContext {

@@ -148,7 +148,7 @@ impl ExceptionContext {
     /// });
     /// ```
     pub fn subprocess_transport(&self) -> Option<&SubprocessTransport> {
-        self.subject.as_ref()?.downcast_ref()
+        self.about_transport.as_ref()?.downcast_ref()
     }
 }
 

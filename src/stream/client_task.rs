@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::error::Panicked;
+use crate::kernel::callee::Reported as _;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::waker::current;
 use crate::stream::protocol::OnConnect;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
+use crate::transport::protocol::Transport;
 
 /// What the function of a [`start_server`](crate::stream::start_server) may return: nothing, or a result whose error
 /// goes to the exception handler.
@@ -60,7 +62,7 @@ where
     let (handle, server) = (handle.clone(), Rc::new((client_connected, location)));
     Rc::new(move |protocol, transport| {
         // However the function ends, it drops the writer, and that closes the connection.
-        let writer = StreamWriter::new(&protocol, transport);
+        let (writer, transport) = (StreamWriter::new(&protocol, transport), transport.clone());
         let server = Rc::clone(&server);
         // What this captures has its place in the task for good, so the reader is made inside.
         let task = handle.clone().into_task(
@@ -71,7 +73,7 @@ where
                     failure_of(client).await
                 };
                 if let Some(context) = failure {
-                    report(context, server.1);
+                    report(context, server.1, &transport);
                 }
             },
             location,
@@ -80,9 +82,10 @@ where
     })
 }
 
-/// Reports the failure of a client, to the loop that runs it, with the client's task. The place is the server's.
+/// Reports the failure of a client, to the loop that runs it, with the client's task and transport. The place is the
+/// server's.
 #[cold]
-fn report(context: ExceptionContext, location: &'static Location<'static>) {
+fn report(context: ExceptionContext, location: &'static Location<'static>, transport: &Transport) {
     let Some(state) = current() else {
         return;
     };
@@ -95,6 +98,7 @@ fn report(context: ExceptionContext, location: &'static Location<'static>) {
         panic: context.panic,
         exception: context.exception,
         location: Some(location),
+        about_transport: Some(transport.reported()),
         ..about
     });
 }

@@ -215,7 +215,8 @@ impl Reported for Transport {
 }
 
 impl ExceptionContext {
-    /// Returns the transport whose protocol has panicked.
+    /// Returns the transport that the report is about: its protocol has panicked or lent no buffer, it was written to
+    /// after `write_eof`, or the function that serves it as a stream has failed.
     ///
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();
@@ -226,7 +227,7 @@ impl ExceptionContext {
     /// });
     /// ```
     pub fn transport(&self) -> Option<&Transport> {
-        self.subject.as_ref()?.downcast_ref()
+        self.about_transport.as_ref()?.downcast_ref()
     }
 }
 

@@ -21,7 +21,7 @@ use std::io;
 use std::rc::Rc;
 
 use crate::error::LoopClosed;
-use crate::kernel::callee::Callee;
+use crate::kernel::callee::{Callee, Reported as _};
 use crate::kernel::enter::{Entry, Failed, InContext};
 use crate::kernel::io::readiness::{Direction, Observer, Readiness};
 use crate::kernel::io::source::Io;
@@ -189,7 +189,10 @@ impl Transport {
     fn fail_without_buffer(&self) {
         let what = "a protocol's get_buffer lent no memory";
         let state = &self.connection.handle.state;
-        state.report(ExceptionContext::new(what));
+        state.report(ExceptionContext {
+            about_transport: Some(self.reported()),
+            ..ExceptionContext::new(what)
+        });
         self.fail(io::Error::other(what));
     }
 

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice};
 use std::panic::Location;
 use std::sync::Arc;
 
+use crate::kernel::callee::Reported as _;
 use crate::kernel::events::written_after_loss;
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::report::ExceptionContext;
@@ -227,6 +228,7 @@ impl Transport {
             message: format!("{call} on a connection that takes no more"),
             exception: Some(Arc::new(error)),
             location: Some(Location::caller()),
+            about_transport: Some(self.reported()),
             ..ExceptionContext::default()
         });
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use callsoon::net::Udp;
 use callsoon::stream::{StreamReader, StreamWriter, open_connection, start_server};
+use callsoon::transport::Transport;
 use callsoon::{
     Context, ContextVar, EventLoop, ExceptionContext, NoException, Task, TaskError, create_task,
     current_task, get_running_loop, task_builder, task_group, yield_now,
@@ -278,12 +279,14 @@ fn a_failure_of_a_group_has_the_task_of_the_child_and_none_for_the_body() {
 }
 
 #[test]
-fn the_report_of_a_client_s_failure_has_its_task() {
+fn the_report_of_a_client_s_failure_has_its_task_and_its_transport() {
     on_real_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop.set_exception_handler(move |_, context| {
             let task = context.task_ref().unwrap();
             assert_eq!(context.task, Some(task.name()));
+            let transport = context.transport().unwrap();
+            assert!(transport.is_closing() && transport.peername().is_some());
             t.push(format!(
                 "{}: {:?}",
                 context.message,
@@ -324,6 +327,29 @@ fn the_transport_of_a_report_is_that_very_transport() {
             "data x",
             "Exception in a protocol's data_received: false",
             "lost: Other",
+        ]);
+    });
+}
+
+#[test]
+fn the_report_of_a_write_after_the_end_has_its_transport() {
+    on_real_time(|trace, event_loop| {
+        let t = trace.clone();
+        event_loop.set_exception_handler(move |_, context| {
+            let wrote_eof = context.transport().map(Transport::wrote_eof);
+            t.push(format!("{}: {wrote_eof:?}", context.message));
+        });
+        complete(&event_loop, async {
+            let (transport, recorder, _peer) = recorded(Recorder::new(&trace)).await;
+            transport.write_eof();
+            transport.write(b"late");
+            transport.abort();
+            until(|| recorder.lost.get()).await;
+        });
+        trace.expect([
+            "made",
+            "write on a connection that takes no more: Some(true)",
+            "lost",
         ]);
     });
 }

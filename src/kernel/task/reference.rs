@@ -434,7 +434,7 @@ impl ExceptionContext {
     /// event_loop.run_until_complete(callsoon::yield_now()).unwrap();
     /// ```
     pub fn task_ref(&self) -> Option<TaskRef> {
-        let reported = self.subject.as_ref()?.downcast_ref::<ReportedTask>()?;
+        let reported = self.about_task.as_ref()?.downcast_ref::<ReportedTask>()?;
         Some(TaskRef {
             task: reported.task.clone(),
             state: Rc::clone(&reported.state),

@@ -173,6 +173,6 @@ impl ExceptionContext {
     /// });
     /// ```
     pub fn datagram_transport<K: DatagramKind>(&self) -> Option<&DatagramTransport<K>> {
-        self.subject.as_ref()?.downcast_ref()
+        self.about_transport.as_ref()?.downcast_ref()
     }
 }
