@@ -9,12 +9,13 @@ use callsoon::net::{TcpListener, UdpSocket};
 use callsoon::process::Command;
 use callsoon::queue::ShutDown;
 use callsoon::sync::Semaphore;
-use callsoon::testing::duplex;
+use callsoon::testing::{Leftover, duplex};
 use callsoon::{
-    AsyncFd, Clock, ContextVar, EventLoop, FutureError, Histogram, InvalidState, LoopClosed,
-    NoException, RunError, Runner, TaskError, ThreadPoolExecutor, TimedOut, as_completed, copy,
-    copy_bidirectional, copy_context, create_task, defer_async_drop, gather, get_running_loop,
-    interval, race, shield, task_builder, task_group, try_gather, wrap_future,
+    AsyncFd, Clock, ContextVar, EventLoop, ExecutorError, FutureError, Histogram, InvalidState,
+    LoopClosed, NoException, RunError, Runner, TaskError, ThreadFutureError, ThreadPoolExecutor,
+    TimedOut, WaitKind, as_completed, copy, copy_bidirectional, copy_context, create_task,
+    defer_async_drop, gather, get_running_loop, interval, race, shield, task_builder, task_group,
+    try_gather, wrap_future,
 };
 
 use crate::support::{audited, complete, loopback, on_virtual_time, settling};
@@ -281,4 +282,64 @@ fn errors_without_a_cause_say_what_has_happened() {
     says(&std::io::Error::from(FutureError::Taken), text);
     assert!(matches!(RunError::from(LoopClosed), RunError::Closed));
     shows(&ShutDown(1), "ShutDown");
+}
+
+#[test]
+fn errors_of_jobs_and_of_coroutines_say_who_has_ended_them() {
+    let broken = ExecutorError::Broken;
+    says(&broken, "the initializer of a thread of the pool panicked");
+    let text = "the job's result has been taken before";
+    says(&ExecutorError::Taken, text);
+    assert!(ExecutorError::Taken.source().is_none());
+    let cancelled = ThreadFutureError::Cancelled;
+    says(&cancelled, "the coroutine was cancelled");
+    let text = "the coroutine has not ended in time";
+    says(&ThreadFutureError::TimedOut, text);
+    let text = "the loop's own thread would wait for itself";
+    says(&ThreadFutureError::OwnThread, text);
+    let text = "the coroutine's result has been taken before";
+    says(&ThreadFutureError::Taken, text);
+    assert!(ThreadFutureError::Taken.source().is_none());
+}
+
+#[test]
+fn what_a_test_leaves_says_what_it_is_and_where_it_began() {
+    let location = std::panic::Location::caller();
+    let text = format!("callback that is ready, queued at {location}");
+    says(&Leftover::Callback { location }, &text);
+    let name = "name".to_owned();
+    let task = Leftover::Task { name, location };
+    let text = format!("pending task name, created at {location}");
+    says(&task, &text);
+    let never = Leftover::Timer { due_in: None };
+    says(&never, "timer that never fires");
+    let due_in = Some(Duration::from_secs(2));
+    says(&Leftover::Timer { due_in }, "timer that is due in 2s");
+    let sources = Leftover::Sources(3);
+    says(&sources, "3 descriptors registered with the loop");
+    says(&Leftover::Jobs(2), "2 jobs of the default executor");
+    let (id, name) = (7, "worker".to_owned());
+    let thread = Leftover::Thread { id, name };
+    says(&thread, "thread 7 (worker)");
+    let (id, name) = (8, "cat".to_owned());
+    let process = Leftover::Process { id, name };
+    says(&process, "child process 8 (cat)");
+}
+
+#[test]
+fn each_kind_of_wait_has_the_name_of_its_call() {
+    let named = [
+        (WaitKind::Wait, "wait"),
+        (WaitKind::Readable, "readable"),
+        (WaitKind::Writable, "writable"),
+        (WaitKind::Stream, "stream"),
+        (WaitKind::ThreadFuture, "ThreadFuture"),
+        (WaitKind::Process, "Process.wait"),
+        (WaitKind::Signal, "signal"),
+        (WaitKind::Vacancy, "TaskGroup.wait_vacancy"),
+        (WaitKind::Server, "Server"),
+    ];
+    for (kind, name) in named {
+        says(&kind, name);
+    }
 }
