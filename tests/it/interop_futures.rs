@@ -466,3 +466,19 @@ fn an_owned_stream_of_a_queue_waits_in_its_place_loses_nothing_and_ends_with_it(
         trace.expect(["1", "2", "3", "4"]);
     });
 }
+
+#[test]
+fn the_items_of_a_queue_show_whether_they_have_ended() {
+    on_virtual_time(|_, event_loop| {
+        complete(&event_loop, async {
+            let queue = Rc::new(Queue::new(2));
+            queue.put_nowait(1).unwrap();
+            queue.shutdown(false);
+            let mut items = queue.into_items();
+            assert_eq!(format!("{items:?}"), "OwnedItems { ended: false, .. }");
+            assert_eq!(items.next().await, Some(1));
+            assert_eq!(items.next().await, None);
+            assert_eq!(format!("{items:?}"), "OwnedItems { ended: true, .. }");
+        });
+    });
+}

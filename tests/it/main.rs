@@ -15,6 +15,7 @@ mod clocks_moved; // a clock that the program moves, in a run, between turns and
 mod contexts; // a context variable has the value of the context, in tasks, callbacks and timers
 mod contexts_given; // a callback runs in the context that it was given, and a thread has a context outside its loops
 mod debug_mode; // debug mode reports slow callbacks and forgotten tasks, and changes nothing else
+mod debug_texts; // what values and errors print of themselves
 mod embedding; // what a host asks of a loop that it embeds
 mod errors; // what children and handlers may return, what errors convert into, and an Err that is not read
 mod errors_chained; // an error's text has its cause, and its source is what is below
