@@ -37,7 +37,7 @@
 //! | `callsoon::loop` | `wait` | none | In a poll, while nothing is ready: the part in which the loop may sleep. |
 //! | `callsoon::loop` | `call` | `kind`, `what`, `loc.file`, `loc.line`, `loc.col` | For each callback and each call of a protocol, a listener or a signal handler. `kind` is that of [`CallKind`](crate::CallKind::name), `what` is `callback`, `listener`, or the name of the protocol's method, and the place is where it was created. |
 //! | `tokio::task` | `runtime.spawn` | `kind`, `task.name`, `task.id`, `loc.file`, `loc.line`, `loc.col` | For each step of a task. It lives as long as the task and has no parent. `kind` is `task`, or `block_on` for the future of `run_until_complete`. `task.name` is the name when the span is made, and [`TaskRef::set_name`](crate::TaskRef::set_name) records another; `task.id` the number in `Task-<n>`, and the place is where the task was created. |
-//! | `tokio::task::waker` | `an event` | `op`, `task.id` | An event without a message, for each wake that queues a task. `op` is `waker.wake_by_ref`, and `task.id` is the id of the task's span. |
+//! | `tokio::task::waker` | `an event` | `op`, `task.id` | An event without a message; `task.id` is the id of the task's span. `op` is `waker.clone` where the step of a task ends that then waits for a wake, `waker.wake` for that wake, and `waker.wake_by_ref` for a wake of a task that is new or running, and of the main future. So a task that waits has one waker, which is no count of the copies: wakers are keys here, and copies of a key are not seen. |
 //!
 //! The last two are those of tokio's own tasks, so that tokio-console and other tools for them show a program of this crate
 //! too: add `console_subscriber::spawn()` to the program's subscriber, compile with

@@ -326,10 +326,17 @@ fn begin_span(state: &LoopState, spans: &Spans, callee: Callee<'_>, place: Place
 /// Leaves the span of a call or a step. What the call has woken is told inside the span.
 fn end_span(state: &LoopState, spans: &Spans, callee: Callee<'_>) {
     trace_queued(state, spans);
+    let Callee::Step(header) = callee else {
+        spans.leave();
+        return;
+    };
+    let (key, is_done) = (state.key_of(header), header.state.is_done());
+    if !is_done {
+        spans.waits(key);
+    }
     spans.leave();
-    match callee {
-        Callee::Step(header) if header.state.is_done() => spans.close(state.key_of(header)),
-        _ => {}
+    if is_done {
+        spans.close(key);
     }
 }
 

@@ -41,10 +41,27 @@ fn make(span: impl FnOnce() -> Span) -> MaybeSpan {
     (!made.is_disabled()).then(|| Rc::new(Wanted(made)))
 }
 
+/// What is known of a task that was seen in the ready queue or in a step, and has not ended.
+struct Traced {
+    span: MaybeSpan,
+    phase: Phase,
+}
+
+/// Where a task is between two of its events. A task that waits has one waker somewhere, for those who count: wakers are
+/// keys here, whose copies nobody sees, and tokio-console warns of a task that waits without a waker.
+#[derive(Clone, Copy, PartialEq)]
+enum Phase {
+    /// It runs, and was not woken since its step began; or it is the root.
+    Runs,
+    /// It is in the ready queue.
+    Queued,
+    /// Its last step has ended, and nothing has woken it.
+    Waits,
+}
+
 /// The spans of one loop.
 pub(crate) struct Spans {
-    /// The span of each task that was seen in the ready queue or in a step, and has not ended.
-    tasks: RefCell<HashMap<u64, MaybeSpan>>,
+    tasks: RefCell<HashMap<u64, Traced>>,
     /// The spans that are entered, the innermost last.
     entered: RefCell<Vec<MaybeSpan>>,
     /// The turn whose span is entered.
@@ -134,7 +151,14 @@ impl Spans {
     /// Enters the span of a task, for a step. It is made if there is none, as for the root and eager tasks.
     pub(crate) fn begin_step(&self, key: Key, header: &Header) {
         self.open(key, header);
-        let span = self.tasks.borrow().get(&key.bits()).cloned().flatten();
+        let span = self
+            .tasks
+            .borrow_mut()
+            .get_mut(&key.bits())
+            .and_then(|task| {
+                task.phase = Phase::Runs;
+                task.span.clone()
+            });
         self.enter(span);
     }
 
@@ -152,7 +176,11 @@ impl Spans {
         let span = make(
             || tracing::trace_span!(target: "tokio::task", parent: None, "runtime.spawn", kind, task.name = %header.name(), task.id = header.serial.get(), loc.file = file, loc.line = line, loc.col = col),
         );
-        let former = self.tasks.borrow_mut().insert(key.bits(), span);
+        let phase = Phase::Queued;
+        let former = self
+            .tasks
+            .borrow_mut()
+            .insert(key.bits(), Traced { span, phase });
         drop(former);
     }
 
@@ -163,8 +191,7 @@ impl Spans {
 
     /// Records the new name of a task in its span. If there is none yet, it will be made with that name.
     pub(crate) fn rename(&self, key: Key, header: &Header) {
-        let span = self.tasks.borrow().get(&key.bits()).cloned().flatten();
-        if let Some(span) = span {
+        if let Some(span) = self.span_of(key) {
             let name = header.name();
             run_quietly(|| {
                 span.0.record("task.name", tracing::field::display(&name));
@@ -184,16 +211,47 @@ impl Spans {
         drop(all);
     }
 
-    /// Sends the event of a wake. No waker is consumed by it that the subscriber has seen cloned, so it is the one by
-    /// reference.
+    fn span_of(&self, key: Key) -> MaybeSpan {
+        self.tasks.borrow().get(&key.bits())?.span.clone()
+    }
+
+    /// Sends the event of a wake. It takes the waker of a task that waits; a task that runs is woken by reference.
     pub(crate) fn woken(&self, key: Key) {
-        let span = self.tasks.borrow().get(&key.bits()).cloned().flatten();
-        let Some(id) = span.and_then(|span| span.0.id()) else {
+        let op = match self.change(key, Phase::Queued) {
+            Some(Phase::Waits) => "waker.wake",
+            _ => "waker.wake_by_ref",
+        };
+        self.tell(key, op);
+    }
+
+    /// Sends the event that a task which has left its step is to be woken by somebody, unless that was done meanwhile.
+    /// The root has no such event: it is no task to those who count wakers.
+    pub(crate) fn waits(&self, key: Key) {
+        let tasks = self.tasks.borrow();
+        let runs = tasks
+            .get(&key.bits())
+            .is_some_and(|task| task.phase == Phase::Runs);
+        drop(tasks);
+        if runs && key.slot() != ROOT_SLOT {
+            self.change(key, Phase::Waits);
+            self.tell(key, "waker.clone");
+        }
+    }
+
+    /// Returns the former phase.
+    fn change(&self, key: Key, to: Phase) -> Option<Phase> {
+        let mut tasks = self.tasks.borrow_mut();
+        let task = tasks.get_mut(&key.bits())?;
+        Some(std::mem::replace(&mut task.phase, to))
+    }
+
+    fn tell(&self, key: Key, op: &'static str) {
+        let Some(id) = self.span_of(key).and_then(|span| span.0.id()) else {
             return;
         };
         let id = id.into_u64();
         run_quietly(|| {
-            tracing::trace!(target: "tokio::task::waker", op = "waker.wake_by_ref", task.id = id);
+            tracing::trace!(target: "tokio::task::waker", op, task.id = id);
         });
     }
 

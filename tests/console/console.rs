@@ -96,6 +96,8 @@ fn the_console_shows_names_places_polls_and_wakes_of_tasks() {
     let client = thread::spawn(move || watch_in_thread(address, "worker"));
     let event_loop = EventLoop::builder().task_spans(true).build().unwrap();
     let shown = event_loop.run_until_complete(async {
+        let forever = sleep(Duration::MAX);
+        task_builder().name("silent").spawn(forever).detach();
         let worker = task_builder().name("worker").spawn(async {
             for _ in 0..3 {
                 sleep(Duration::from_millis(2)).await;
@@ -114,7 +116,7 @@ fn the_console_shows_names_places_polls_and_wakes_of_tasks() {
 
     let worker = &shown["worker"];
     assert_eq!(worker.field("kind").as_deref(), Some("task"));
-    assert_eq!(worker.field("task.id").as_deref(), Some("2"));
+    assert_eq!(worker.field("task.id").as_deref(), Some("3"));
     let place = worker.task.location.as_ref().unwrap();
     assert!(place.file.as_ref().unwrap().ends_with("console.rs"));
     assert_eq!(place.line, Some(line!() - 21));
@@ -123,10 +125,12 @@ fn the_console_shows_names_places_polls_and_wakes_of_tasks() {
     assert_eq!(polls.polls, 5);
     assert!(polls.busy_time.is_some() && worker.stats.scheduled_time.is_some());
     assert_eq!((worker.stats.wakes, worker.stats.self_wakes), (4, 1));
-    assert_eq!(
-        (worker.stats.waker_clones, worker.stats.waker_drops),
-        (0, 0)
-    );
+    // A waker of each sleep, which its wake has taken.
+    let wakers = (worker.stats.waker_clones, worker.stats.waker_drops);
+    assert_eq!(wakers, (3, 3));
+    // The console warns of a task that waits without a waker.
+    let silent = &shown["silent"].stats;
+    assert_eq!((silent.waker_clones, silent.waker_drops), (1, 0));
 
     let main = &shown["Task-1"];
     assert_eq!(main.field("kind").as_deref(), Some("block_on"));

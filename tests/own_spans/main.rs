@@ -232,6 +232,37 @@ fn wakes_of_timers_futures_and_other_threads_are_told_and_user_events_are_inside
     });
 }
 
+#[test]
+fn a_task_that_waits_has_one_waker_which_its_wake_takes() {
+    audited(|| {
+        let lines = Heard::lines_of(|| {
+            let event_loop = with_spans();
+            let main = async {
+                let sleeper = task_builder().name("sleeper").spawn(async {
+                    sleep(Duration::from_secs(1)).await;
+                    yield_now().await;
+                });
+                sleeper.await.unwrap();
+            };
+            event_loop.run_until_complete(main).unwrap();
+        });
+        let of_sleeper = lines.iter().filter(|line| line.ends_with(" sleeper"));
+        let expected = [
+            "> sleeper",
+            "! waker.clone sleeper",
+            "< sleeper",
+            "! waker.wake sleeper",
+            "> sleeper",
+            "! waker.wake_by_ref sleeper",
+            "< sleeper",
+            "> sleeper",
+            "< sleeper",
+            "- sleeper",
+        ];
+        assert_eq!(of_sleeper.collect::<Vec<_>>(), expected);
+    });
+}
+
 /// Ends the threads of the default executor.
 async fn end_executor() {
     let long = Duration::from_secs(60);
