@@ -443,7 +443,7 @@ fn one_task_that_waits_for_many_things_names_sixteen_and_counts_the_rest() {
 }
 
 /// A lock as another crate may have it, which says who holds it.
-fn foreign_lock(holder: TaskRef) -> impl Future<Output = ()> {
+fn other_crate_s_lock(holder: TaskRef) -> impl Future<Output = ()> {
     poll_fn(move |_| {
         future_add_to_awaited_by(&holder);
         Poll::Pending
@@ -455,13 +455,17 @@ fn a_future_of_another_crate_may_say_which_task_it_waits_for() {
     inspected(true, async || {
         let holder = current_task().unwrap();
         assert_eq!(
-            waits_of(foreign_lock(holder)).await,
+            waits_of(other_crate_s_lock(holder)).await,
             "Task \"Task-1\", for 1.000 s"
         );
     });
     inspected(false, async || {
         let holder = current_task().unwrap();
-        assert_eq!(waits_of(foreign_lock(holder)).await, "", "nobody asks");
+        assert_eq!(
+            waits_of(other_crate_s_lock(holder)).await,
+            "",
+            "nobody asks"
+        );
     });
 }
 
@@ -472,9 +476,12 @@ fn a_circle_through_a_future_of_another_crate_is_found() {
         let holder = Rc::clone(&second);
         let first = create_task(async move {
             yield_now().await;
-            foreign_lock(holder.get().unwrap().clone()).await;
+            other_crate_s_lock(holder.get().unwrap().clone()).await;
         });
-        let (held, waiting) = (first.as_ref(), create_task(foreign_lock(first.as_ref())));
+        let (held, waiting) = (
+            first.as_ref(),
+            create_task(other_crate_s_lock(first.as_ref())),
+        );
         second.set(waiting.as_ref()).unwrap();
         sleep(Duration::from_secs(1)).await;
         let mut cycles = get_running_loop().snapshot().cycles;

@@ -105,6 +105,17 @@ impl Drop for Repeat<'_> {
     }
 }
 
+/// Prints the seed after whose end something is left.
+struct LeftOver(u64);
+
+impl Drop for LeftOver {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("CALLSOON_FAULT_SEED={} fails", self.0);
+        }
+    }
+}
+
 /// Returns the plan of a seed, and whether it is gentle.
 fn plan(seed: u64) -> (SystemFaults, bool) {
     let one_in = [3, 8, 24, 96][(seed / 2 % 4) as usize];
@@ -170,9 +181,11 @@ fn whatever_fails_by_seed_ends_whole_or_with_an_error_of_the_side_concerned() {
     let count = seeds.end - seeds.start;
     for seed in seeds {
         let changed = Arc::clone(&changed);
+        let left_over = LeftOver(seed);
         audited(move || {
             changed.fetch_add(one_seed(seed), Ordering::Relaxed);
         });
+        drop(left_over);
     }
     let changed = changed.load(Ordering::Relaxed);
     println!("{count} seeds, {changed} calls changed");
