@@ -30,14 +30,14 @@ use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::note_wait::rename_wait;
 use crate::kernel::proceed::proceed;
 use crate::kernel::wait::wait_kind::WaitKind;
-use crate::process::exit::Exit;
+use crate::process::exit::{Exit, reap_by_thread};
 use crate::process::pipes::{self, Pipes};
 use crate::stream::protocol::LIMIT;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
 
-/// How long to wait for the exit of a child that was killed. It takes less than a millisecond, unless the child hangs
-/// in the kernel, and then it may take for ever.
+/// How long to wait for the exit of a child that was killed. It takes less than a millisecond, unless the machine is very
+/// busy, or the child hangs in the kernel, and then it may take for ever.
 const KILLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Starts the process that std's `Command` describes, on the running loop. See [`LoopHandle::spawn_process`].
@@ -184,7 +184,8 @@ impl Watched {
     }
 }
 
-/// Kills and reaps a child that still runs. That is so if the loop has closed, or if the child could not be set up.
+/// Kills and reaps a child that still runs. That is so if the loop has closed, or if the child could not be set up. One that
+/// cannot be killed, or takes its time on a busy machine, is reaped by a thread.
 impl Drop for Watched {
     fn drop(&mut self) {
         // A forked process must not touch children of its parent.
@@ -195,7 +196,9 @@ impl Drop for Watched {
         if exit.send_signal(libc::SIGKILL).is_ok() {
             exit.wait(KILLED_WITHIN);
         }
-        let _ = self.status();
+        if self.status().is_none() {
+            reap_by_thread(self.pid());
+        }
     }
 }
 

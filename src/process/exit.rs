@@ -17,7 +17,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::unix::pipe::{self, Receiver};
 
-use crate::sys::child_exit::{kill, wait_without_reaping};
+use crate::sys::child_exit::{kill, reap, wait_without_reaping};
 use crate::sys::fd::wait_readable;
 use crate::sys::pidfd::PidFd;
 use crate::sys::source::{Act, Pollable};
@@ -77,6 +77,16 @@ impl Exit {
     pub(crate) fn wait(&self, limit: Duration) {
         wait_readable(self.as_fd(), limit);
     }
+}
+
+/// Reaps a child as soon as it exits, by a thread, where no loop can wait for that any more.
+pub(crate) fn reap_by_thread(pid: u32) {
+    let reaper = thread::Builder::new()
+        .name("callsoon-child".to_owned())
+        .stack_size(STACK)
+        .spawn(move || reap(pid));
+    // Without a thread it stays in the system's table until this process ends.
+    drop(reaper);
 }
 
 /// Returns whether the system refuses pidfds in general, and not only for lack of a descriptor.

@@ -112,6 +112,24 @@ fn a_child_whose_descriptor_cannot_be_made_is_an_error_or_watched_by_a_thread() 
 }
 
 #[test]
+fn a_child_without_a_descriptor_is_killed_with_its_loop_although_a_signal_comes_meanwhile() {
+    audited(watched(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let child = {
+            let _faults = SystemFaults::failing("PidfdOpen", ENOSYS, 1, 1);
+            Command::new("sleep")
+                .arg("1000")
+                .spawn_on(&event_loop)
+                .unwrap()
+        };
+        let faults = SystemFaults::failing("Waitid", EINTR, 1, 3);
+        drop(event_loop);
+        drop(child);
+        assert_eq!(faults.log().lock().unwrap().len(), 3);
+    }));
+}
+
+#[test]
 fn accept_passes_over_the_errors_of_clients_and_waits_while_resources_are_short() {
     on_a_loop(|| async {
         let errors = [
