@@ -22,8 +22,11 @@
 //! | warn | `a socket in blocking mode was passed to the loop` | `socket` | A method of the `sock_` family was called with it, and fails with `InvalidInput`. | debug |
 //! | warn | `{call} on a connection that is lost` | `location` | A program goes on writing to a transport after five writes that were dropped. | always |
 //! | warn | `sendto on an endpoint that is closed` | `location` | The same for datagrams. | always |
+//! | debug | `a connection begins` | `peer`, `location` | Before `connection_made` of a transport: of one that connects, and of one that a server has accepted. | debug |
+//! | debug | `a process was started` | `pid` | A child process was started. | debug |
+//! | debug | `a process has exited` | `pid`, `status` | It has ended and was reaped. | debug |
 //!
-//! `took` and `late` are in seconds. `location` is where the program created the callback, the task, the connection or the server.
+//! An event of the level debug is for subscribers: without one there is no line. `took` and `late` are in seconds. `location` is where the program created the callback, the task, the connection or the server.
 //!
 //! # Spans
 //! With [`Builder::task_spans`](crate::Builder::task_spans) a loop makes these spans, all of the level `TRACE`. A span is

@@ -139,6 +139,21 @@ pub(crate) fn further_unclosed(further: u64) {
     );
 }
 
+/// A transport begins. Without a subscriber this and the next two are no lines: they are for who looks for them.
+pub(crate) fn connection_begins(peer: &dyn fmt::Display, location: Place) {
+    run_quietly(|| tracing::debug!(target: "callsoon", %peer, %location, "a connection begins"));
+}
+
+/// A child process has begun to run.
+pub(crate) fn process_started(pid: u32) {
+    run_quietly(|| tracing::debug!(target: "callsoon", pid, "a process was started"));
+}
+
+/// A child process has ended, and was reaped.
+pub(crate) fn process_exited(pid: u32, status: &dyn fmt::Display) {
+    run_quietly(|| tracing::debug!(target: "callsoon", pid, %status, "a process has exited"));
+}
+
 /// A socket in blocking mode was passed to a method that refuses it.
 pub(crate) fn blocking_socket(socket: i32) {
     tell(

@@ -24,6 +24,7 @@ use mio::Interest;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::background::keep;
+use crate::kernel::events::{process_exited, process_started};
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
@@ -107,11 +108,16 @@ impl Watched {
             Io::new(handle, exit, Interest::READABLE, readiness)
         });
         match watch {
-            Ok(io) => Ok(Self {
-                io,
-                child: RefCell::new(child),
-                reaped: Cell::new(false),
-            }),
+            Ok(io) => {
+                if handle.state.debug.get() {
+                    process_started(child.id());
+                }
+                Ok(Self {
+                    io,
+                    child: RefCell::new(child),
+                    reaped: Cell::new(false),
+                })
+            }
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -131,7 +137,11 @@ impl Watched {
     /// Reaps the child if it has exited. Returns `WouldBlock` while it runs.
     fn reap(&self) -> io::Result<ExitStatus> {
         let status = self.child.borrow_mut().try_wait();
-        self.reaped.set(!matches!(status, Ok(None)));
+        let was_reaped = self.reaped.replace(!matches!(status, Ok(None)));
+        if let (Ok(Some(status)), false) = (&status, was_reaped) {
+            let debug = self.io.handle().state.debug.get();
+            debug.then(|| process_exited(self.pid(), status));
+        }
         status?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 

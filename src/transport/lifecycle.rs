@@ -3,6 +3,7 @@
 //! `connection.rs` decides which state follows; this file acts on what it says. Every callback of the protocol but those of
 //! a read is entered through [`Transport::enter`], with nothing borrowed, since it may call anything here.
 
+use std::fmt::Display;
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
@@ -11,6 +12,7 @@ use socket2::Socket;
 
 use crate::kernel::callee::Callee;
 use crate::kernel::enter::{Entry, Failed, InContext};
+use crate::kernel::events::connection_begins;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::address::Address;
 use crate::transport::any_layer::AnyLayer;
@@ -53,6 +55,12 @@ impl Transport {
 
     /// Calls `connection_made`, once.
     pub(crate) fn announce(&self) {
+        let connection = &self.connection;
+        if connection.handle.state.debug.get() {
+            let unnamed: &dyn Display = &"no address";
+            let peer = connection.peer.as_ref().map_or(unnamed, |peer| peer);
+            connection_begins(peer, connection.location);
+        }
         self.enter_or_abort("connection_made", |protocol| protocol.connection_made(self));
     }
 

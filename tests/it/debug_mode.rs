@@ -5,12 +5,14 @@ use std::future::pending;
 use std::task::Context;
 use std::time::Duration;
 
+use callsoon::stream::{StreamReader, StreamWriter, open_connection, start_server};
 use callsoon::transport::{DatagramProtocol, Protocol, Server};
-use callsoon::{Clock, EventLoop, get_running_loop, yield_now};
+use callsoon::{Clock, EventLoop, create_subprocess_shell, get_running_loop, yield_now};
+use tracing::Level;
 
 use crate::support::{
-    HostileWaker, Touch, Trace, audited, loopback, one_turn, pipe, std_pair, virtual_loop,
-    warnings_of,
+    HostileWaker, Touch, Trace, audited, complete, events_of, loopback, one_turn, pipe, std_pair,
+    virtual_loop, warnings_of, watched,
 };
 
 struct Idle;
@@ -340,6 +342,58 @@ async fn open_much(close: bool) -> (Server, std::net::TcpStream) {
         yield_now().await;
     }
     (server, far)
+}
+
+#[test]
+fn connections_and_processes_are_told_to_who_looks_for_them_in_debug_mode() {
+    let told = |debug: bool| {
+        events_of(Level::DEBUG, || {
+            let builder = EventLoop::builder().debug(debug);
+            let event_loop = builder
+                .slow_callback_duration(Duration::from_secs(3600))
+                .build()
+                .unwrap();
+            complete(&event_loop, async {
+                let client = async |mut reader: StreamReader, _writer: StreamWriter| {
+                    reader.read_to_end().await.map(drop)
+                };
+                let server = start_server(client, "127.0.0.1:0").await.unwrap();
+                let address = server.local_addr().unwrap();
+                let (_reader, writer) = open_connection(address).await.unwrap();
+                tracing::debug!("client {address}");
+                writer.close();
+                writer.wait_closed().await.unwrap();
+                server.close();
+                server.wait_closed().await;
+                let process = create_subprocess_shell("exit 3").await.unwrap();
+                tracing::debug!("process {}", process.pid());
+                process.wait().await.unwrap();
+            });
+        })
+    };
+    audited(watched(move || {
+        let lines = told(true);
+        let of = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
+        let named = |start: &str| {
+            lines
+                .iter()
+                .find_map(|line| line.strip_prefix(start))
+                .unwrap()
+        };
+        let (address, pid) = (named("DEBUG client "), named("DEBUG process "));
+        // One of the client's side, which names the server, and one of the server's.
+        assert_eq!(of("DEBUG a connection begins peer=127.0.0.1:"), 2);
+        assert_eq!(
+            of(&format!(
+                "DEBUG a connection begins peer={address} location="
+            )),
+            1
+        );
+        assert_eq!(of(&format!("DEBUG a process was started pid={pid}")), 1);
+        let exited = format!("DEBUG a process has exited pid={pid} status=exit status: 3");
+        assert_eq!(of(&exited), 1, "{lines:?}");
+        assert_eq!(told(false).len(), 2, "without debug mode there are none");
+    }));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::future::{pending, ready};
 use std::time::Duration;
 
 use callsoon::net::{TcpListener, UdpSocket};
-use callsoon::process::Command;
+use callsoon::process::{Command, PIPE};
 use callsoon::queue::ShutDown;
 use callsoon::sync::Semaphore;
 use callsoon::testing::{Leftover, duplex};
@@ -177,16 +177,18 @@ fn sockets_files_and_children_show_what_they_are() {
         let text = format!("{guard:?}");
         assert!(text.starts_with("ReadyGuard { fd: "), "{text}");
         assert!(text.ends_with("direction: Write }"), "{text}");
-        let mut command = Command::new("true").kill_on_drop(true);
+        // It ends when its input does.
+        let mut command = Command::new("cat").stdin(PIPE).kill_on_drop(true);
         let text = format!("{command:?}");
-        assert!(text.starts_with("Command { std: \"true\", "), "{text}");
+        assert!(text.starts_with("Command { std: \"cat\", "), "{text}");
         assert!(text.contains("kill_on_drop: true"), "{text}");
-        let child = command.spawn().unwrap();
+        let mut child = command.spawn().unwrap();
         let pid = child.pid();
         shows(
             &child,
             &format!("Process {{ pid: {pid}, returncode: None }}"),
         );
+        drop(child.stdin.take());
         child.wait().await.unwrap();
         let shown =
             format!("Process {{ pid: {pid}, returncode: Some(ExitStatus(unix_wait_status(0))) }}");

@@ -46,7 +46,7 @@ pub(crate) use sockets::{
 };
 pub(crate) use terminal::{is_blocking, make_blocking, terminal};
 pub(crate) use waiting::Waiting;
-pub(crate) use warnings::warnings_of;
+pub(crate) use warnings::{events_of, warnings_of};
 pub(crate) use watchdog::{Patience, complete, end_default_executor, turns_in, watched};
 
 pub(crate) use callsoon::testing::{Trace, Trace as SharedTrace};

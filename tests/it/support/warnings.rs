@@ -5,22 +5,28 @@ use std::sync::{Arc, Mutex};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Runs `f` and returns each event that this thread sent meanwhile as one line: `LEVEL message field=value ...`.
+/// Runs `f` and returns each event that this thread sent meanwhile as one line: `LEVEL message field=value ...`. Those for
+/// debugging are left out.
 pub(crate) fn warnings_of(f: impl FnOnce()) -> Vec<String> {
-    let lines = Lines::default();
+    events_of(Level::INFO, f)
+}
+
+/// The same with events of more levels.
+pub(crate) fn events_of(level: Level, f: impl FnOnce()) -> Vec<String> {
+    let lines = Lines(Arc::default(), level);
     tracing::subscriber::with_default(lines.clone(), f);
     std::mem::take(&mut *lines.0.lock().unwrap())
 }
 
 /// A subscriber that knows no spans.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+#[derive(Clone)]
+struct Lines(Arc<Mutex<Vec<String>>>, Level);
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event()
+        metadata.is_event() && *metadata.level() <= self.1
     }
 
     fn event(&self, event: &Event<'_>) {
