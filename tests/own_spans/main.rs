@@ -16,7 +16,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use callsoon::{
     Clock, EventLoop, LoopHandle, RunError, get_running_loop, sleep, task_builder, yield_now,
@@ -531,6 +531,7 @@ fn stays_of(trace: &str) -> Vec<Stay> {
 fn the_trace_of_the_example_is_valid_and_has_turns_steps_calls_and_waits_inside_each_other() {
     audited(|| {
         let chrome = Chrome::default();
+        let begun = Instant::now();
         tracing::subscriber::with_default(chrome.clone(), || {
             let event_loop = EventLoop::builder().task_spans(true).build().unwrap();
             event_loop
@@ -538,6 +539,7 @@ fn the_trace_of_the_example_is_valid_and_has_turns_steps_calls_and_waits_inside_
                 .unwrap()
                 .unwrap();
         });
+        let took = begun.elapsed().as_nanos();
         let stays = stays_of(&chrome.trace("a test").to_string());
         let mut open: Vec<&Stay> = Vec::new();
         let mut inside = BTreeSet::new();
@@ -574,11 +576,11 @@ fn the_trace_of_the_example_is_valid_and_has_turns_steps_calls_and_waits_inside_
         }
         let steps = |name: &str| stays.iter().filter(|stay| stay.name == name).count();
         assert!((1..=3).all(|number| steps(&format!("client {number}")) >= 7));
-        let waits = stays.iter().filter(|stay| stay.category == "wait");
-        let longest = waits.map(|stay| stay.ended - stay.began).max();
+        // The third client sleeps three times for three milliseconds, one after the other, however busy the machine is.
+        let whole = stays.iter().map(|stay| stay.ended).max().unwrap() - stays[0].began;
         assert!(
-            longest > Some(500_000),
-            "the clients sleep for a millisecond and more"
+            (9_000_000..=took).contains(&u128::from(whole)),
+            "{whole} of {took}"
         );
     });
 }
