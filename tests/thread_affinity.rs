@@ -36,12 +36,12 @@ use callsoon::{
     GatherError, GroupClosed, GroupError, Handle, HandleId, Histogram, InspectorError, Interval,
     InvalidState, Job, Latencies, LifoQueue, Lines, LoopClosed, LoopHandle, LoopLocal, LoopMetrics,
     LoopSnapshot, MissedTickBehavior, NoException, Panicked, PendingCallback, PendingKind,
-    PriorityQueue, Queue, Race, ReadyGuard, RemoteHandle, ReportedTask, ReturnWhen, RunError,
-    Runner, Settled, SharedTask, Shield, Signal, SignalError, Sleep, SourceInfo, StuckJobs, Task,
-    TaskBuilder, TaskError, TaskGroup, TaskId, TaskInfo, TaskRef, TaskState, ThreadFuture,
-    ThreadFutureError, ThreadPoolBuilder, ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout,
-    TimeoutState, TimerHandle, TimerInfo, TryGather, TryGatherError, WaitEnd, WaitHooks, WaitInfo,
-    WaitKind, WrappedFuture, YieldNow,
+    PriorityQueue, Queue, Race, ReadyGuard, RemoteHandle, ReportedTask, ReportedTaskBuilder,
+    ReturnWhen, RunError, Runner, Settled, SharedTask, Shield, Signal, SignalError, Sleep,
+    SourceInfo, StuckJobs, Task, TaskBuilder, TaskError, TaskGroup, TaskId, TaskInfo, TaskRef,
+    TaskState, ThreadFuture, ThreadFutureError, ThreadPoolBuilder, ThreadPoolExecutor,
+    ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TimerInfo, TryGather,
+    TryGatherError, WaitEnd, WaitHooks, WaitInfo, WaitKind, WrappedFuture, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -87,6 +87,7 @@ assert_impl!(CannotWrite: Send, Sync, Copy, Unpin, std::error::Error);
 assert_not_impl!(Task<u8>: Send, Sync, Clone);
 assert_not_impl!(TaskRef: Send, Sync);
 assert_not_impl!(TaskBuilder: Send, Sync);
+assert_not_impl!(ReportedTaskBuilder: Send, Sync);
 assert_not_impl!(callsoon::Future<u8>: Send, Sync);
 assert_not_impl!(Sleep: Send, Sync);
 assert_not_impl!(ClockHandle: Send, Sync);
