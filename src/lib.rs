@@ -28,7 +28,8 @@
 //!   begins; what that schedules runs in the next turn. Timers fire in the order of their deadlines, and timers of the same
 //!   deadline in the order of their creation. No timer fires early.
 //! - **Nothing is lost.** The loop owns its tasks, and dropping a handle cancels nothing. A panic in a callback or a task
-//!   does not stop the loop. A failure whose result no code retrieves is reported.
+//!   does not stop the loop. A panic that no code retrieves is reported, and so is an `Err` of a task on which
+//!   [`report_errors`](Task::report_errors) was called.
 //! - **Nothing is sent.** Futures need not be `Send`, and for [`EventLoop::run_until_complete`] they need not be `'static`.
 //!   What belongs to the loop's thread does not compile on another one. Other threads use a [`RemoteHandle`].
 //!

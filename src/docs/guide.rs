@@ -38,7 +38,8 @@
 //!   [`cancel`](crate::Task::cancel) ends it early. [`cancel_on_drop`](crate::Task::cancel_on_drop) is the other rule.
 //! - A panic ends its task and nothing else. It is the error of the code that awaits the task. If none does, it is
 //!   reported when the last handle is dropped.
-//! - An `Err` is a value. Of a task that nobody awaits it is dropped without a word.
+//! - An `Err` is a value. Of a task that nobody awaits it is dropped without a word, unless
+//!   [`report_errors`](crate::Task::report_errors) was called on the task or its builder: then it is reported.
 //! - [`task_builder`](crate::task_builder) gives a name, a context, or an eager first step.
 //!   [`yield_now`](crate::yield_now()) lets all others run first.
 //!
